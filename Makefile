@@ -1,0 +1,59 @@
+# Each target sets up what it needs in .venv and then does its one job.
+#   make lab     opens the course in JupyterLab            make lab ARGS='--lang zh'
+#   make test    runs every test                           make test PYTEST='-k settings'
+#   make bench   measures what the README says of speed
+SHELL  := bash
+PYTHON ?= python3
+BIN    := .venv/bin
+export UV_LINK_MODE ?= hardlink
+
+.PHONY: lab test bench clean
+.DELETE_ON_ERROR:
+
+lab: .venv/.ready
+	@$(BIN)/sotalearn lab $(ARGS)
+
+# The notebooks run small here: one epoch, few pictures, results thrown away.
+test: .venv/.ready-dev chromium
+	@$(BIN)/sotalearn data toynette
+	results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && \
+	SOTALEARN_DATASET=toynette SOTALEARN_EPOCHS=1 SOTALEARN_SIZE=32 SOTALEARN_TRAIN_IMAGES=200 \
+	SOTALEARN_RESULTS=$$results/runs.csv OMP_NUM_THREADS=1 $(BIN)/nbdev-test --timing
+	$(BIN)/python -m pytest $(PYTEST)
+
+bench: .venv/.ready-dev
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache
+
+# uv reads constraints.txt as pip does and installs in a quarter of the time; where it fails, pip does the work.
+define install
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '$(1)' \
+	  || $(BIN)/python -m pip install --quiet -c constraints.txt -e '$(1)'
+	@touch $@
+endef
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
+	  sys.exit(sys.version_info < (3, 11) and f"sotalearn needs Python 3.11 or newer; $(PYTHON) is {v}. Try: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+.venv/.ready: pyproject.toml constraints.txt | .venv/bin/python
+	@echo 'Installing the course into .venv: half a minute to five minutes, once.'
+	$(call install,.)
+
+.venv/.ready-dev: pyproject.toml constraints.txt | .venv/bin/python
+	@echo 'Installing the course and its test tools into .venv.'
+	$(call install,.[dev])
+	@touch .venv/.ready
+
+# The browser tests need a browser and fonts. Without root they say so and are skipped.
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null && fc-list 2>/dev/null | grep -qi 'noto.*cjk' || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+	      chromium fonts-dejavu-core fonts-noto-cjk fontconfig >/dev/null; \
+	  else echo 'No Chromium with a Chinese font here: the browser tests will be skipped. (Debian: apt install chromium fonts-noto-cjk)'; fi; }
