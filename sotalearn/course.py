@@ -7,8 +7,8 @@ __all__ = ['LANGUAGES', 'SETTINGS_FILE', 'check_whole', 'check_number', 'check_c
            'find_settings', 'settings', 'results_path', 'in_language', 'write_atomic', 'course_folder', 'chapters',
            'write_copy']
 
-# %% ../nbs/tools/course.ipynb #1ec5d786
-import configparser, difflib, hashlib, json, math, numbers, os, tempfile
+# %% ../nbs/tools/course.ipynb #78d994af
+import configparser, difflib, hashlib, json, math, numbers, os, re, tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -214,6 +214,16 @@ def _directives(source):
     return {head.split(':')[0].split()[0] for head in heads if head}
 
 
+def _speak_one(outputs, language):
+    "Of a figure that `outputs` hold in several languages keep the one in `language`."
+    others = '|'.join(o for o in LANGUAGES if o != language)
+    for output in outputs:
+        data = output.get('data', {})
+        if f'<img lang="{language}"' in data.get('text/html', ''):
+            one = re.sub(rf'<img lang="(?:{others})"[^>]*>\n?', '', data['text/html'])
+            data['text/html'] = one.replace(f'<img lang="{language}" hidden', f'<img lang="{language}"')
+
+
 def in_language(nb, language):
     """`nb` in one language, as a learner gets it.
 
@@ -240,6 +250,7 @@ def in_language(nb, language):
             if {'hide', 'default_exp'} & _directives(cell.source): continue
             cell.source = '\n'.join(line for line in cell.source.splitlines() if not line.startswith('#|'))
             if not cell.source.strip(): continue
+            _speak_one(cell.outputs, language)
         cell.metadata.pop('tags', None)
         cells.append(cell)
     metadata = dict(kernelspec=dict(name='python3', display_name='Python 3 (ipykernel)', language='python'))
