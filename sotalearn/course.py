@@ -256,15 +256,15 @@ def in_language(nb, language):
     metadata = dict(kernelspec=dict(name='python3', display_name='Python 3 (ipykernel)', language='python'))
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
 
-# %% ../nbs/tools/course.ipynb #7d2e29ea
-def write_atomic(path, text):
-    "Write `text` to `path` so that a reader sees the old file or the whole new one, never a part."
-    path = Path(path)
+# %% ../nbs/tools/course.ipynb #6e4a9131
+def write_atomic(path, content):
+    "Write `content`, text or bytes, to `path` so that a reader sees the old file or the whole new one, never a part."
+    path, data = Path(path), content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}-')
     try:
-        with open(descriptor, 'w', encoding='utf-8', newline='') as f:
-            f.write(text)
+        with open(descriptor, 'wb') as f:
+            f.write(data)
             f.flush()
             os.fsync(f.fileno())
         os.chmod(draft, path.stat().st_mode if path.exists() else 0o644)   # mkstemp's 0600 would hide it from others
@@ -296,7 +296,7 @@ def _fingerprint(text): return hashlib.sha256(text.encode()).hexdigest()
 def _recall(folder):
     "What `write_copy` wrote into `folder` before. A memory that cannot be read counts as none, so every file is kept."
     memory = dict(files={}, editions={})
-    with suppress(OSError, ValueError, AttributeError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
         saved = json.loads((folder/_MEMORY).read_text(encoding='utf-8'))
         memory = dict(files=dict(saved['files']), editions=dict(saved['editions']))
     return memory

@@ -279,7 +279,7 @@ def _stats(normalize):
 def batch_figure(dls, batch, n=12):
     "The first `n` pictures of a batch, back in their colours, each under its label, as a figure with alt text."
     from sotalearn.figures import picture_row
-    images = dls.after_batch.decode(batch)[0][:n].clamp(0, 1).cpu()
+    images = dls.after_batch.decode(batch)[0][:n].clamp(0, 255).byte().cpu()   # decoded: 0 to 255 again
     labels = [dls.vocab[i].replace('_', ' ') for i in batch[1][:n]]
     return picture_row([o.permute(1, 2, 0).numpy() for o in images], labels, columns=6, width=9,
                        en=f'{len(labels)} pictures of a batch: {", ".join(labels)}.', zh=f'一批中的 {len(labels)} 张图片：{"、".join(labels)}。')
