@@ -6,7 +6,7 @@
 __all__ = ['CHANNELS', 'channel_stats', 'normalize', 'denormalize', 'plot_channels', 'dataset_stats', 'plot_bars', 'dls_stats',
            'save_model', 'SavedModel', 'load_model']
 
-# %% ../nbs/03_normalization.ipynb #89267ad9
+# %% ../nbs/03_normalization.ipynb #18a4a219
 import json, warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ import torch
 
 from .course import check_choice, write_atomic
 
-# %% ../nbs/03_normalization.ipynb #000da036
+# %% ../nbs/03_normalization.ipynb #4726cc86
 def _plain(x, name='x'):
     "`x` as a plain tensor if it is a batch of pictures with floats in it; otherwise a `ValueError`."
     x = x.as_subclass(torch.Tensor) if isinstance(x, torch.Tensor) else torch.as_tensor(x)
@@ -23,7 +23,7 @@ def _plain(x, name='x'):
     if not x.is_floating_point(): raise ValueError(f'{name} must hold floats, got {x.dtype}; divide bytes by 255 first')
     return x
 
-
+# %% ../nbs/03_normalization.ipynb #68f70b8e
 def channel_stats(x):
     """Mean and standard deviation of each channel of a batch.
 
@@ -35,7 +35,7 @@ def channel_stats(x):
     Returns
     -------
     mean, std : torch.Tensor
-        Both of shape (c,), in the unit and dtype of `x`; `std` divides by the number of values less one.
+        Both of shape (c,), in the unit and dtype of `x`; `std` divides by one less than the values.
 
     Raises
     ------
@@ -44,11 +44,12 @@ def channel_stats(x):
     """
     x = _plain(x)
     values = x.shape[0]*x.shape[2]*x.shape[3]
-    if values < 2: raise ValueError(f'x must have at least 2 values in each channel, got shape {tuple(x.shape)}')
+    if values < 2:
+        raise ValueError(f'x must have at least 2 values in each channel, got shape {tuple(x.shape)}')
     std, mean = torch.std_mean(x, dim=(0, 2, 3))
     return mean, std
 
-# %% ../nbs/03_normalization.ipynb #bc75adda
+# %% ../nbs/03_normalization.ipynb #e4eb748c
 def _per_channel(x, mean, std):
     "`mean` and `std` shaped to meet a batch `x`, or a `ValueError`."
     mean, std = (torch.as_tensor(o, dtype=x.dtype, device=x.device).flatten() for o in (mean, std))
@@ -59,7 +60,7 @@ def _per_channel(x, mean, std):
     if (std <= 0).any(): raise ValueError(f'std must be above 0, got {std.tolist()}')
     return mean[:, None, None], std[:, None, None]
 
-
+# %% ../nbs/03_normalization.ipynb #4807f49d
 def normalize(x, mean, std):
     """`x` with `mean` subtracted and divided by `std`, channel by channel.
 
@@ -91,7 +92,7 @@ def denormalize(x, mean, std):
     mean, std = _per_channel(x, mean, std)
     return x*std + mean
 
-# %% ../nbs/03_normalization.ipynb #72053eea
+# %% ../nbs/03_normalization.ipynb #10f368fa
 CHANNELS = (('red', '红', 'red'), ('green', '绿', 'green'), ('blue', '蓝', 'blue'))
 
 
@@ -114,15 +115,16 @@ def plot_channels(batches, titles, en, zh):
 
     def draw(fig, say):
         for i, (batch, title) in enumerate(zip(batches, titles)):
+            batch = _plain(batch).cpu()
             ax, (mean, std) = fig.add_subplot(1, len(batches), i + 1), channel_stats(batch)
-            low, high = _plain(batch).min().item(), _plain(batch).max().item()
+            low, high = batch.min().item(), batch.max().item()
             for channel, (*name, colour) in enumerate(CHANNELS):
-                counts = torch.histc(_plain(batch)[:, channel], 60, low, high)
+                counts = torch.histc(batch[:, channel], 60, low, high)
                 ax.plot(torch.linspace(low, high, 60), counts/counts.sum()*100, color=COLOURS[colour],
                         label=f'{say(*name)}: {round(mean[channel].item(), 2) + 0.:.2f} ± {std[channel]:.2f}')
             ax.set(title=say(*title), xlabel=say('value', '数值'), ylim=(0, 1.65*ax.dataLim.ymax))   # room for the legend
             ax.legend(frameon=False, fontsize=8, loc='upper center', title=say('mean ± std', '均值 ± 标准差'), title_fontsize=8)
-            if not i: ax.set_ylabel(say('% of the pixels', '像素占比，%'))
+            if not i: ax.set_ylabel(say('% of the pixels', '像素占比（%）'))
 
     return StillFigure(draw, en, zh, size=(3.6*len(batches), 2.6))
 
@@ -151,19 +153,21 @@ def dataset_stats(batches):
     """
     count, mean, squares = 0, None, None
     for x in batches:
-        x = _plain(x, 'batch').double()
-        if mean is None: mean = squares = torch.zeros(x.shape[1], dtype=torch.float64, device=x.device)
-        if x.shape[1] != len(mean): raise ValueError(f'batch must have {len(mean)} channels as the first one, got {x.shape[1]}')
+        x = _plain(x, 'batch').cpu().double()        # Apple's GPU has no float64
+        if mean is None: mean = squares = x.new_zeros(x.shape[1])
+        if x.shape[1] != len(mean):
+            raise ValueError(f'batch must have {len(mean)} channels as the first one, got {x.shape[1]}')
         n = x.shape[0]*x.shape[2]*x.shape[3]
         batch_var, batch_mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
         delta = batch_mean - mean
         mean = mean + delta*n/(count + n)
         squares = squares + batch_var*n + delta**2*count*n/(count + n)
         count += n
-    if count < 2: raise ValueError(f'batches must hold at least 2 values in each channel, got {count}')
+    if count < 2:
+        raise ValueError(f'batches must hold at least 2 values in each channel, got {count}')
     return mean, (squares/(count - 1)).sqrt()
 
-# %% ../nbs/03_normalization.ipynb #9f254a16
+# %% ../nbs/03_normalization.ipynb #39b130b7
 def plot_bars(values, labels, en, zh, colours=None, size=(6, 2)):
     """Shares as horizontal bars, each labelled with its percentage.
 
@@ -186,11 +190,11 @@ def plot_bars(values, labels, en, zh, colours=None, size=(6, 2)):
         bars = ax.barh([say(*o) for o in labels], [100*o for o in values], color=colours or COLOURS['baseline'], height=.65)
         ax.bar_label(bars, fmt='%.1f %%', padding=4)
         ax.invert_yaxis()
-        ax.set(xlabel=say('validation accuracy, %', '验证准确率，%'), xlim=(0, max(100*max(values)*1.15, 1)))
+        ax.set(xlabel=say('validation accuracy, %', '验证准确率（%）'), xlim=(0, max(100*max(values)*1.15, 1)))
 
     return StillFigure(draw, en, zh, size=size)
 
-# %% ../nbs/03_normalization.ipynb #32f74467
+# %% ../nbs/03_normalization.ipynb #5a811b47
 _FORMAT = 'sotalearn-model-1'
 
 
@@ -328,6 +332,7 @@ def load_model(path, stats=None):
     except SafetensorError as e: raise ValueError(f'path must be a safetensors file, got {str(path)!r} ({e})') from None
     try:
         facts = {name: json.loads(o) for name, o in facts.items()}
+        if facts['format'] != _FORMAT: raise KeyError('format')
         arch, vocab, size, presize, mean, std = (facts[o] for o in ('arch', 'vocab', 'size', 'presize', 'mean', 'std'))
     except (KeyError, ValueError):
         raise ValueError(f'path must carry the statistics, classes and size of its model, got {str(path)!r} without them; '

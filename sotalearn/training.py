@@ -6,10 +6,11 @@
 __all__ = ['ARCHITECTURES', 'MEASURED', 'COLUMNS', 'Recipe', 'make_learner', 'append_run', 'read_runs', 'measured_runs', 'train',
            'plot_runs']
 
-# %% ../nbs/02_baseline.ipynb #88a61fba
+# %% ../nbs/02_baseline.ipynb #ef67db78
+from .data import dataset, dataset_name, get_dls
 from fastai.vision.all import *
-import csv, datetime, io, os, platform, subprocess, time   # after fastai's star import, which has a `datetime` of its own
-from dataclasses import asdict, dataclass, fields
+import csv, datetime, io, os, platform, shutil, subprocess, time   # after fastai's star import, which has a `datetime` of its own
+from dataclasses import asdict, dataclass, fields, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from filelock import FileLock
 
 from .course import (check_choice, check_number, check_whole, course_folder, results_path, settings,
                               write_atomic)
-from .data import dataset, dataset_name, get_dls
 
 # %% ../nbs/02_baseline.ipynb #cf9df089
 ARCHITECTURES = ('xresnet18', 'xresnet34', 'xresnet50', 'xresnet101')
@@ -79,17 +79,18 @@ class Recipe:
         check_choice(self.arch, 'arch', ARCHITECTURES)
         check_choice(self.splitter, 'splitter', ('folders', 'random'))
         check_choice(self.normalize, 'normalize', (True, False))
-        for name, low, high in (('size', 8, 1024), ('epochs', 1, 1000), ('bs', 1, 4096), ('tta', 0, 64),
-                                ('train_images', 0, None), ('seed', 0, 2**32 - 1)):
-            check_whole(getattr(self, name), name, low, high)
-        for name, low, high in (('lr', 1e-8, 10), ('mixup', 0, 100), ('smoothing', 0, .999)):
-            check_number(getattr(self, name), name, low, high)
+        for name, *limits in (('size', 8, 1024), ('epochs', 1, 1000), ('bs', 1, 4096), ('tta', 0, 64),
+                              ('train_images', 0), ('seed', 0, 2**32 - 1)):
+            check_whole(getattr(self, name), name, *limits)
+        for name, *limits in (('lr', 1e-8, 10), ('mixup', 0, 100), ('smoothing', 0, .999)):
+            check_number(getattr(self, name), name, *limits)
 
     @classmethod
     def from_settings(cls, **changes):
         "The recipe that the learner's settings ask for, with `changes` on top."
         knobs = settings()
-        return cls(**{**{f.name: getattr(knobs, f.name) for f in fields(cls) if hasattr(knobs, f.name)}, **changes})
+        shared = {f.name for f in fields(cls)} & set(asdict(knobs))
+        return cls(**{**{name: getattr(knobs, name) for name in shared}, **changes})
 
 # %% ../nbs/02_baseline.ipynb #7f38c8bc
 def make_learner(recipe):
@@ -105,15 +106,17 @@ def make_learner(recipe):
         With `learn.recipe`, the recipe with the dataset's own name in place of 'auto'.
     """
     path = dataset(recipe.dataset)
-    dls = get_dls(recipe.bs, recipe.size, path, normalize=recipe.normalize, splitter=recipe.splitter,
-                  train_images=recipe.train_images, seed=recipe.seed)
+    dls = get_dls(recipe.bs, recipe.size, path, normalize=recipe.normalize,
+                  splitter=recipe.splitter, train_images=recipe.train_images, seed=recipe.seed)
     model = globals()[recipe.arch](n_out=dls.c)
-    loss_func = LabelSmoothingCrossEntropyFlat(eps=recipe.smoothing) if recipe.smoothing else CrossEntropyLossFlat()
-    learn = Learner(dls, model, loss_func=loss_func, metrics=accuracy, cbs=[MixUp(recipe.mixup)] if recipe.mixup else [])
-    learn.recipe = recipe
+    smooth = LabelSmoothingCrossEntropyFlat(eps=recipe.smoothing)
+    loss_func = smooth if recipe.smoothing else CrossEntropyLossFlat()
+    mixing = [MixUp(recipe.mixup)] if recipe.mixup else []
+    learn = Learner(dls, model, loss_func=loss_func, metrics=accuracy, cbs=mixing)
+    learn.recipe = replace(recipe, dataset=dataset_name(path))
     return learn
 
-# %% ../nbs/02_baseline.ipynb #251bb9ea
+# %% ../nbs/02_baseline.ipynb #0a15edbb
 MEASURED = ('accuracy', 'accuracy_tta', 'train_loss', 'valid_loss', 'seconds', 'images_per_second', 'n_train', 'n_val',
             'device', 'versions', 'commit', 'date')
 COLUMNS = (*[f.name for f in fields(Recipe)], *MEASURED)
@@ -137,7 +140,7 @@ def _versions():
 def _commit():
     "The commit of the clone that runs, with + where it was changed since; empty outside a clone."
     clone = course_folder('chapters').parent
-    if not (clone/'.git').exists(): return ''
+    if not (clone/'.git').exists() or not shutil.which('git'): return ''
 
     def git(*words): return subprocess.run(['git', '-C', clone, *words], capture_output=True, text=True).stdout.strip()
     return git('rev-parse', '--short', 'HEAD') + ('+' if git('status', '--porcelain', '--', 'sotalearn') else '')
@@ -185,9 +188,22 @@ def read_runs(path=None):
     return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=list(COLUMNS))
 
 
-def measured_runs():
-    "The runs that the course's figures come from, as a pandas DataFrame."
-    return read_runs(course_folder('results')/'runs.csv')
+def measured_runs(**recipe):
+    """The runs that the course's figures come from: those whose recipe is the default but for the fields given.
+
+    Parameters
+    ----------
+    **recipe
+        Fields of `Recipe`, such as `dataset='toynette', normalize=False`. Any dataset and any seed if not given.
+
+    Returns
+    -------
+    pandas.DataFrame
+    """
+    runs = read_runs(course_folder('results')/'runs.csv')
+    wanted = {**{f.name: f.default for f in fields(Recipe) if f.name not in ('dataset', 'seed')}, **recipe}
+    for name, value in wanted.items(): runs = runs[runs[name] == value]
+    return runs
 
 # %% ../nbs/02_baseline.ipynb #00a539ae
 def train(recipe, results=None):
@@ -197,7 +213,7 @@ def train(recipe, results=None):
     ----------
     recipe : Recipe
     results : path, optional
-        The results table; the setting `results` by default. A run that is interrupted leaves no row.
+        The results table; the setting `results` by default. An interrupted run leaves no row.
 
     Returns
     -------
@@ -205,25 +221,27 @@ def train(recipe, results=None):
         Trained; `learn.result` is the recorded row, a dict.
     """
     learn = make_learner(recipe)
+    origin = dict(device=_device(learn.dls.device), versions=_versions(), commit=_commit())
     start = time.perf_counter()
     learn.fit_one_cycle(recipe.epochs, recipe.lr)
     seconds = time.perf_counter() - start
-    train_loss, valid_loss, acc = learn.recorder.values[-1]   # taken now: tta() would clear them
+    train_loss, valid_loss, acc = learn.recorder.values[-1]     # tta() would clear them
     acc_tta = ''
     if recipe.tta:
         preds, targets = learn.tta(n=recipe.tta)
         acc_tta = round(accuracy(preds, targets).item(), 6)
     n_train, n_val = len(learn.dls.train_ds), len(learn.dls.valid_ds)
     learn.result = dict(
-        asdict(recipe), dataset=dataset_name(learn.dls.path), accuracy=round(acc, 6), accuracy_tta=acc_tta,
-        train_loss=round(train_loss, 6), valid_loss=round(valid_loss, 6), seconds=round(seconds, 1),
-        images_per_second=round(recipe.epochs*n_train/seconds, 1), n_train=n_train, n_val=n_val,
-        device=_device(learn.dls.device), versions=_versions(), commit=_commit(),
+        asdict(learn.recipe),
+        accuracy=round(acc, 6), accuracy_tta=acc_tta,
+        train_loss=round(train_loss, 6), valid_loss=round(valid_loss, 6),
+        seconds=round(seconds, 1), images_per_second=round(recipe.epochs*n_train/seconds, 1),
+        n_train=n_train, n_val=n_val, **origin,
         date=datetime.datetime.now(datetime.timezone.utc).isoformat(timespec='seconds'))
     append_run(learn.result, results)
     return learn
 
-# %% ../nbs/02_baseline.ipynb #c23a061e
+# %% ../nbs/02_baseline.ipynb #9eef8175
 def plot_runs(runs, labels, en, zh, size=(6, 1.9)):
     """The accuracy of every run as a dot, a row for each group, with the group's mean as a line.
 
@@ -250,7 +268,7 @@ def plot_runs(runs, labels, en, zh, size=(6, 1.9)):
             ax.plot([100*group.accuracy.mean()]*2, [y - .25, y + .25], color=colour, lw=2)
             ax.annotate(f'{100*group.accuracy.mean():.1f} %', (100*group.accuracy.mean(), y - .3), ha='center', va='bottom')
         ax.set(yticks=range(len(labels)), yticklabels=[say(*o[:2]) for o in labels], ylim=(len(labels) - .5, -.75),
-               xlabel=say('validation accuracy, %', '验证准确率，%'))
+               xlabel=say('validation accuracy, %', '验证准确率（%）'))
         ax.margins(x=.15)
 
     return StillFigure(draw, en, zh, size=size)

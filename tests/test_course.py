@@ -76,12 +76,23 @@ def test_the_copy_is_in_one_language_signed_and_without_machinery(tmp_path, lang
 def test_a_second_language_does_not_touch_what_was_changed(tmp_path):
     write_copy(tmp_path, 'en')
     mine = tmp_path/'02_baseline.ipynb'
-    mine.write_text(mine.read_text(encoding='utf-8').replace('"cells"', '"cells" ', 1), encoding='utf-8')
+    mine.write_text(mine.read_text(encoding='utf-8').replace('Recipe.from_settings(', 'Recipe.from_settings(seed=7, ', 1), encoding='utf-8')
     kept = mine.read_text(encoding='utf-8')
     done = write_copy(tmp_path, 'zh')
     assert mine.read_text(encoding='utf-8') == kept
     assert done['02_baseline.new.ipynb'] == 'new edition of 02_baseline.ipynb'
     assert done['01_imagenette.ipynb'] == 'renewed'
+
+
+def test_metadata_that_jupyter_adds_is_no_change(tmp_path):
+    write_copy(tmp_path, 'en')
+    mine = tmp_path/'02_baseline.ipynb'
+    nb = nbformat.read(mine, as_version=4)
+    nb.metadata['toc'] = {'base_numbering': 1}
+    nb.cells[0].metadata['collapsed'] = False
+    mine.write_text(json.dumps(nb, indent=4), encoding='utf-8')
+    assert write_copy(tmp_path, 'en')[mine.name] == 'current'
+    assert write_copy(tmp_path, 'zh')[mine.name] == 'renewed'
 
 
 def test_a_file_of_the_learners_with_a_chapters_name_is_kept(tmp_path):
@@ -109,10 +120,11 @@ def test_a_memory_that_cannot_be_read_loses_nothing(tmp_path, memory):
     assert all((tmp_path/name).read_bytes() == content for name, content in before.items())
 
 
-def test_settings_of_the_learner_are_kept(tmp_path):
-    (tmp_path/'settings.ini').write_text('[sotalearn]\nepochs = 9\n')
-    write_copy(tmp_path, 'en')
-    assert settings(tmp_path).epochs == 9
+def test_settings_of_the_learner_are_kept_but_for_the_language_asked_for(tmp_path):
+    (tmp_path/'settings.ini').write_text('# mine\n[sotalearn]\nepochs = 9\nlanguage = en\n')
+    write_copy(tmp_path, 'zh')
+    assert (tmp_path/'settings.ini').read_text() == '# mine\n[sotalearn]\nepochs = 9\nlanguage = zh\n'
+    assert (settings(tmp_path).epochs, settings(tmp_path).language) == (9, 'zh')
 
 
 def test_a_folder_that_is_a_file_is_refused(tmp_path):

@@ -128,7 +128,7 @@ def test_auto_takes_photographs_only_where_they_lie(monkeypatch, tmp_path, small
     assert DATA.dataset('auto') == small
     photographs = shutil.copytree(small, data_folder()/'imagenette2-160')
     assert DATA.dataset('auto') == DATA.dataset('imagenette-160') == photographs
-    assert DATA.dataset_name(photographs) == 'imagenette-160' and DATA.dataset_name(small) == 'small'
+    assert DATA.dataset_name(photographs) == 'imagenette-160' and DATA.dataset_name(small) == str(small)
 
 
 def test_no_network_is_one_sentence_and_leaves_nothing(monkeypatch, tmp_path):
@@ -196,6 +196,29 @@ def test_a_picture_lying_on_its_side_stands_up(tmp_path):
     opened = np.asarray(DATA.Picture.create(tmp_path/'a.jpg'), dtype=float)
     assert opened.shape[:2] == (160, 200)
     assert abs(opened - np.asarray(picture, dtype=float)).mean() < 8
+
+
+def test_a_picture_in_memory_is_opened_as_a_file_is():
+    assert DATA.Picture.create(Image.new('L', (4, 4), 100)).mode == 'RGB'
+    shares = Image.fromarray(np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4))
+    assert np.asarray(DATA.Picture.create(shares)).max() == 255
+
+
+@pytest.mark.parametrize('how', [OSError('No space left on device'), KeyboardInterrupt()])
+def test_half_an_unpacked_dataset_is_removed(monkeypatch, tmp_path, how):
+    monkeypatch.setenv('FASTAI_HOME', str(tmp_path))
+    DATA.fastai_cfg.cache_clear()
+    half = data_folder()/'imagenette2-160'/'train'
+
+    def broken(url):
+        half.mkdir(parents=True)
+        raise how
+
+    monkeypatch.setattr(DATA, 'untar_data', broken)
+    try:
+        with pytest.raises(ConnectionError if isinstance(how, OSError) else KeyboardInterrupt): DATA.dataset('imagenette-160')
+        assert not half.parent.exists()
+    finally: DATA.fastai_cfg.cache_clear()
 
 
 def test_transparency_is_laid_on_white(tmp_path):
