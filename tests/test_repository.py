@@ -109,3 +109,16 @@ def test_nothing_names_a_registry_or_this_machine():
         if path.suffix in ('.ipynb', '.png', '.webp', '.jpg', '.svg') or path.name == 'test_repository.py' or not path.is_file(): continue
         text = path.read_text(encoding='utf-8', errors='replace')
         assert not re.search(r'pypi\.org|registry\.npmjs|files\.pythonhosted|(?<![\w.:/])/(?:root|work)/', text), name
+
+
+def test_the_readmes_figures_are_those_of_the_runs():
+    from sotalearn.training import measured_runs
+    readme = (ROOT/'README.md').read_text(encoding='utf-8')
+    rows = re.findall(r'^\| (Imagenette-160|Toynette)[^|]*?([\d,]+) training and ([\d,]+) validation[^|]*\|([^|]+)\|([^|]+)\|$', readme, flags=re.M)
+    assert [o[0] for o in rows] == ['Imagenette-160', 'Toynette']
+    for name, n_train, n_val, *cells in rows:
+        for normalize, cell in zip((False, True), cells):
+            runs = measured_runs(dataset=name.lower(), normalize=normalize)
+            shown = [100*o for o in (runs.accuracy.mean(), runs.accuracy.min(), runs.accuracy.max())]
+            assert cell.strip() == '{:.1f} % ({:.1f} to {:.1f})'.format(*shown)
+            assert {f'{o:,}' for o in runs.n_train} == {n_train} and {f'{o:,}' for o in runs.n_val} == {n_val}
