@@ -7,6 +7,7 @@ SHELL  := bash
 PYTHON ?= python3
 BIN    := .venv/bin
 export UV_LINK_MODE ?= hardlink
+export UV_SYSTEM_CERTS ?= true
 
 .PHONY: lab test bench constraints clean
 .DELETE_ON_ERROR:
