@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['CLASSES', 'SPLITS', 'SHORT_SIDE', 'EDITION', 'Difficulty', 'scene', 'data_folder', 'make_toynette']
 
-# %% ../nbs/tools/toynette.ipynb #49b683ba
-import copy, math, os, shutil, subprocess, sys, time
+# %% ../nbs/tools/toynette.ipynb #8542fdfe
+import copy, math, os, shutil, subprocess, sys, tempfile, time
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
 from pathlib import Path
@@ -1176,9 +1176,8 @@ def _jobs(train, val):
             for index in range(count) for label in CLASSES]
 
 
-def _draw_share(folder, train, val, seed, worker, workers):
-    "Draw every picture whose turn is `worker` of `workers`. Stops when the process that asked for it is gone."
-    asker = os.getppid()
+def _draw_share(folder, train, val, seed, asker, worker, workers):
+    "Draw every picture whose turn is `worker` of `workers`, for the process `asker`; stop when that is gone."
     for split, label, index in _jobs(train, val)[worker::workers]:
         if os.getppid() != asker: return
         picture, _ = scene(label, index, split, seed)
@@ -1191,7 +1190,8 @@ def _draw_all(folder, train, val, seed, workers, show_progress):
     from fastprogress.fastprogress import progress_bar
     for split, label, _ in _jobs(1, 1): (folder/split/label).mkdir(parents=True, exist_ok=True)
     # Processes of their own, not multiprocessing: it needs a main guard in a script and can't run inside a daemon.
-    command = [sys.executable, '-m', 'sotalearn.toynette', str(folder.resolve()), *map(str, (train, val, seed))]
+    command = [sys.executable, '-m', 'sotalearn.toynette', str(folder.resolve()),
+               *map(str, (train, val, seed, os.getpid()))]
     drawers = [subprocess.Popen([*command, str(i), str(workers)], cwd=Path(sotalearn.__file__).parent.parent,
                                 stderr=subprocess.PIPE, text=True) for i in range(workers)]
     total = len(_jobs(train, val))
@@ -1251,12 +1251,14 @@ def make_toynette(folder=None, train=200, val=50, seed=42, workers=None, show_pr
     workers = check_whole(workers or os.cpu_count() or 1, 'workers', 1, 256)
     folder = Path(folder).expanduser() if folder else data_folder()/f'toynette-{EDITION}'
     if folder.is_dir(): return folder
-    draft = folder.with_name(f'.{folder.name}.making')
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_name(f'.{folder.name}.lock')):
             if folder.is_dir(): return folder               # another process has made it meanwhile
-            shutil.rmtree(draft, ignore_errors=True)        # left by a process that was killed
+            for left in folder.parent.glob(f'.{folder.name}.making-*'):    # by a process that was killed
+                shutil.rmtree(left, ignore_errors=True)
+            draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f'.{folder.name}.making-'))
+            draft.chmod(0o755)
             try:
                 _draw_all(draft, train, val, seed, workers, show_progress)
                 draft.rename(folder)
