@@ -5,10 +5,11 @@
 # %% auto #0
 __all__ = ['Slider', 'Choice', 'pixels', 'Demo']
 
-# %% ../nbs/tools/demo.ipynb #99dd1e66
+# %% ../nbs/tools/demo.ipynb #7116e293
 import base64, html, io, itertools, json, math, os, reprlib, threading, uuid
 from collections import OrderedDict
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import anywidget
@@ -169,7 +170,7 @@ def pixels(picture):
 def _style(language):
     fonts = [chinese_font()] if language == 'zh' and chinese_font() else []
     return {'font.family': ['DejaVu Sans', *fonts], 'font.size': 10, 'axes.titlesize': 10, 'axes.labelsize': 10,
-            'axes.spines.top': False, 'axes.spines.right': False, 'axes.unicode_minus': False,
+            'axes.spines.top': False, 'axes.spines.right': False, 'axes.unicode_minus': False, 'image.interpolation': 'bilinear',
             **dict.fromkeys(('text.color', 'axes.edgecolor', 'axes.labelcolor', 'xtick.color', 'ytick.color'), COLOURS['ink'])}
 
 
@@ -193,7 +194,6 @@ class _Value(traitlets.TraitType):
             demo.note = _sentence(e)
             value = demo._trait_values.get(self.name, self.control.start)
             demo.send_state(self.name)    # a page that sent nonsense shows it, too
-        else: demo.note = ''
         return value
 
 
@@ -245,6 +245,7 @@ class Demo(anywidget.AnyWidget):
         # the page hears of the widget in the middle of this call, so its description has to be complete
         super().__init__(spec=self._spec(language), **{name: value for name, value in values.items() if name in names})
         if trouble: self.note = trouble
+        self.observe(lambda change: setattr(self, 'note', ''), names)
         self.on_msg(Demo._answer)
 
     # ------------------------------------------------------------ what a subclass gives
@@ -329,13 +330,19 @@ class Demo(anywidget.AnyWidget):
             dots = canvas.buffer_rgba()
             return Image.frombuffer('RGBA', dots.shape[1::-1], dots, 'raw', 'RGBA', 0, 1).convert('RGB')
 
+    def _words(self, values):
+        "The alt text at these values. Like a picture it needs what `draw` has made."
+        with self._lock:
+            self._canvas()
+            return self.alt(**values)
+
     def _encoded(self, values):
         "The picture as the bytes of a JPEG, and its alt text. The last ones are kept: a second view wants the same."
         name = self.name_of(**values)
         if name not in self._pictures:
             buffer = io.BytesIO()
             self.picture(**values).save(buffer, 'jpeg', quality=85, subsampling=0)
-            self._pictures[name] = buffer.getvalue(), self.alt(**values)
+            self._pictures[name] = buffer.getvalue(), self._words(values)
             while sum(len(data) for data, _ in self._pictures.values()) > _MOST_BYTES: self._pictures.popitem(last=False)
         return name, *self._pictures[name]
 
@@ -368,26 +375,35 @@ class Demo(anywidget.AnyWidget):
                     words={name: say(*words) for name, words in _WORDS.items()}, mime='image/webp',
                     failed=False, stand_in=stand_in)
 
+    def _stored_values(self):
+        "The values nearest to the present ones that play without a kernel, and then all others that do."
+        kept = {control.name: control.stored_values() for control in self.controls}
+        is_near = {control.name: lambda o, c=control: abs(c.number(o) - c.number(getattr(self, c.name))) for control in self.controls}
+        here = {name: min(values, key=is_near[name]) for name, values in kept.items()}
+        return [here, *(dict(zip(kept, point)) for point in itertools.product(*kept.values()))]
+
     def _stored_pictures(self, budget):
         """The pictures that play without a kernel: {name: (WebP bytes, alt text)}, the present one first.
 
-        They take at most `budget` bytes: first the quality is lowered, then only the present picture is left.
+        They take at most `budget` bytes: the quality is lowered, and in the end only the present picture is left.
         """
-        here = {control.name: min(control.stored_values(), key=lambda o: abs(o - getattr(self, control.name)))
-                if isinstance(control, Slider) else getattr(self, control.name) for control in self.controls}
-        grid = itertools.product(*(control.stored_values() for control in self.controls))
-        wanted = {self.name_of(**values): values for values in (here, *(dict(zip(here, point)) for point in grid))}
-        for quality in (75, 60, 45, 30):
-            found, size = {}, 0
-            for name, values in wanted.items():
-                buffer = io.BytesIO()
-                self.picture(**values).save(buffer, 'webp', quality=quality, method=2)
-                found[name] = buffer.getvalue(), self.alt(**values)
-                size += len(buffer.getvalue())*4//3 + 300
+        wanted = {self.name_of(**values): values for values in self._stored_values()}
+        pictures = [self.picture(**values) for values in wanted.values()]
+        alts = [self._words(values) for values in wanted.values()]
+
+        def encode(picture, quality):
+            buffer = io.BytesIO()
+            picture.save(buffer, 'webp', quality=quality, method=2)
+            return buffer.getvalue()
+
+        bytes_of = lambda encoded: sum(len(o)*4//3 for o in encoded) + sum(len(alt.encode()) + 60 for alt in alts)
+        with ThreadPoolExecutor(2) as pool:           # encoding leaves Python's lock, so two at a time are faster
+            for quality in (75, 60, 45, 30):
                 # the first picture tells early that all of them would be too much
-                if max(size, size/len(found)*len(wanted)*.8) > budget: break
-            else: return here, found
-        return here, dict([next(iter(found.items()))])
+                if bytes_of([encode(pictures[0], quality)]*len(pictures)) > budget*1.1: continue
+                encoded = list(pool.map(lambda picture: encode(picture, quality), pictures))
+                if bytes_of(encoded) <= budget: return dict(zip(wanted, zip(encoded, alts)))
+        return {next(iter(wanted)): (encode(pictures[0], 75), alts[0])}
 
     def _form(self, language, budget, hidden):
         "The HTML of the demo in one language, in one line."
@@ -396,8 +412,8 @@ class Demo(anywidget.AnyWidget):
             try:
                 source._speak(language)
                 spec = self._spec(language, stand_in=source is not self)
-                here, found = source._stored_pictures(budget)
-                spec['values'] = here
+                found = source._stored_pictures(budget)
+                spec['values'] = source._stored_values()[0]
             except Exception as e:
                 spec |= dict(failed=True, note=_sentence(e))
                 found = {}
@@ -448,5 +464,5 @@ class Demo(anywidget.AnyWidget):
         return {'text/plain': repr(self), 'text/html': self.html()}
 
     def __repr__(self):
-        try: return f'{type(self).__name__}: {self.alt(**self.values)}'
+        try: return f'{type(self).__name__}: {self._words(self.values)}'
         except Exception as e: return f'{type(self).__name__}: {_sentence(e)}'
