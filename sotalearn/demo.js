@@ -16,13 +16,13 @@ const meeting = (globalThis.sotalearnDemos ??= { models: new Map(), figures: new
 
 const STYLE = `
 .sotalearn-demo { --demo-paper: #fff; --demo-ink: #1f2328; --demo-soft: #59636e; --demo-line: #d1d9e0; --demo-accent: #0072b2;
-  --demo-warn: #8a3b00; box-sizing: border-box; max-width: 860px; margin: .5em 0; padding: 14px; border-radius: 8px;
+  --demo-warn: #8a3b00; color-scheme: light; box-sizing: border-box; max-width: 860px; margin: .5em 0; padding: 14px; border-radius: 8px;
   border: 1px solid var(--demo-line); background: var(--demo-paper); color: var(--demo-ink);
   font: 14px/1.45 system-ui, -apple-system, "Segoe UI", "Noto Sans", "Noto Sans CJK SC", "PingFang SC", "Microsoft YaHei", sans-serif; }
 @media (prefers-color-scheme: dark) { :root:not([data-theme=light]) body:not([data-jp-theme-light=true]) .sotalearn-demo {
-  --demo-paper: #1c2128; --demo-ink: #e6edf3; --demo-soft: #a3adb8; --demo-line: #444c56; --demo-accent: #56b4e9; --demo-warn: #ffb57a; } }
+  --demo-paper: #1c2128; --demo-ink: #e6edf3; --demo-soft: #a3adb8; --demo-line: #444c56; --demo-accent: #56b4e9; --demo-warn: #ffb57a; color-scheme: dark; } }
 :root[data-theme=dark] body .sotalearn-demo.sotalearn-demo, body[data-jp-theme-light=false] .sotalearn-demo.sotalearn-demo {
-  --demo-paper: #1c2128; --demo-ink: #e6edf3; --demo-soft: #a3adb8; --demo-line: #444c56; --demo-accent: #56b4e9; --demo-warn: #ffb57a; }
+  --demo-paper: #1c2128; --demo-ink: #e6edf3; --demo-soft: #a3adb8; --demo-line: #444c56; --demo-accent: #56b4e9; --demo-warn: #ffb57a; color-scheme: dark; }
 body[data-jp-theme-light] .sotalearn-demo.sotalearn-demo { --demo-paper: var(--jp-layout-color1); --demo-ink: var(--jp-ui-font-color1);
   --demo-soft: var(--jp-ui-font-color2); --demo-line: var(--jp-border-color2); }
 .sotalearn-demo[hidden] { display: none; }
@@ -200,10 +200,10 @@ function openFigure(root, spec, stored = {}) {
 
   /** Under the controls: what is wrong, or what the kernel has to say. */
   function say() {
-    const lacking = !model && !kept.has(nameNow());
-    const text = trouble || (lostKernel || lacking ? words.gone : busy ? words.busy : note);
+    const lacking = !kept.has(nameNow());
+    const text = trouble || (lostKernel || (lacking && !model) ? words.gone : busy ? words.busy : note);
     if (noteLine.textContent !== text) noteLine.textContent = text;
-    picture.classList.toggle('demo-stale', lacking);
+    picture.classList.toggle('demo-stale', lacking && (busy || !model));
   }
 
   function follow() {

@@ -9,7 +9,7 @@ __all__ = ['Slider', 'Choice', 'pixels', 'Demo']
 import base64, html, io, itertools, json, math, os, reprlib, threading, uuid
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anywidget
@@ -85,6 +85,11 @@ class Slider:
         return [self.check(min(self.low + i*self.stored, self.high))
                 for i in range(round((self.high - self.low)/self.stored) + 1)]
 
+    def coarser(self):
+        "This slider with half as many stored values, if they fit."
+        try: return replace(self, stored=2*self.stored)
+        except ValueError: return self
+
     def spec(self, say):
         return dict(kind='slider', name=self.name, label=say(*self.label), low=self.low, high=self.high, step=self.step,
                     stored=self.stored, decimals=self.decimals, unit=self.unit, only_if=self.only_if)
@@ -123,6 +128,8 @@ class Choice:
     def number(self, value): return list(self.options).index(value)
 
     def stored_values(self): return list(self.options)
+
+    def coarser(self): return self
 
     def spec(self, say):
         return dict(kind='choice', name=self.name, label=say(*self.label), only_if=self.only_if,
@@ -368,52 +375,54 @@ class Demo(anywidget.AnyWidget):
 
     # ------------------------------------------------------------ HTML
 
-    def _spec(self, language, stand_in=False):
+    def _spec(self, language, controls=None, stand_in=False):
         say = lambda en, zh: zh if language == 'zh' else en
         return dict(id=self._id, language=language, size=[round(inches*_CSS_DPI) for inches in self.size],
-                    controls=[control.spec(say) for control in self.controls], values=self.values, note=self.note,
+                    controls=[control.spec(say) for control in controls or self.controls], values=self.values,
+                    note=self.note,
                     words={name: say(*words) for name, words in _WORDS.items()}, mime='image/webp',
                     failed=False, stand_in=stand_in)
 
-    def _stored_values(self):
+    def _stored_values(self, controls):
         "The values nearest to the present ones that play without a kernel, and then all others that do."
-        kept = {control.name: control.stored_values() for control in self.controls}
-        is_near = {control.name: lambda o, c=control: abs(c.number(o) - c.number(getattr(self, c.name))) for control in self.controls}
-        here = {name: min(values, key=is_near[name]) for name, values in kept.items()}
+        kept = {control.name: control.stored_values() for control in controls}
+        here = {control.name: min(kept[control.name], key=lambda o: abs(control.number(o) - control.number(getattr(self, control.name))))
+                for control in controls}
         return [here, *(dict(zip(kept, point)) for point in itertools.product(*kept.values()))]
 
-    def _stored_pictures(self, budget):
+    def _stored_pictures(self, controls, budget, method):
         """The pictures that play without a kernel: {name: (WebP bytes, alt text)}, the present one first.
 
         They take at most `budget` bytes: the quality is lowered, and in the end only the present picture is left.
         """
-        wanted = {self.name_of(**values): values for values in self._stored_values()}
+        wanted = {self.name_of(**values): values for values in self._stored_values(controls)}
         pictures = [self.picture(**values) for values in wanted.values()]
         alts = [self._words(values) for values in wanted.values()]
 
         def encode(picture, quality):
             buffer = io.BytesIO()
-            picture.save(buffer, 'webp', quality=quality, method=2)
+            picture.save(buffer, 'webp', quality=quality, method=method)
             return buffer.getvalue()
 
-        bytes_of = lambda encoded: sum(len(o)*4//3 for o in encoded) + sum(len(alt.encode()) + 60 for alt in alts)
-        with ThreadPoolExecutor(2) as pool:           # encoding leaves Python's lock, so two at a time are faster
-            for quality in (75, 60, 45, 30):
-                # the first picture tells early that all of them would be too much
-                if bytes_of([encode(pictures[0], quality)]*len(pictures)) > budget*1.1: continue
-                encoded = list(pool.map(lambda picture: encode(picture, quality), pictures))
-                if bytes_of(encoded) <= budget: return dict(zip(wanted, zip(encoded, alts)))
-        return {next(iter(wanted)): (encode(pictures[0], 75), alts[0])}
+        def cost(encoded): return sum(len(o) for o in encoded)/len(encoded)*4/3*len(pictures) + 300*len(pictures)
 
-    def _form(self, language, budget, hidden):
+        some = pictures[::max(1, len(pictures)//3)]
+        with ThreadPoolExecutor(2) as pool:           # encoding leaves Python's lock, so two at a time are faster
+            for quality in (75, 60, 45, 30, 20):
+                if cost([encode(picture, quality) for picture in some]) > budget: continue
+                encoded = list(pool.map(lambda picture: encode(picture, quality), pictures))
+                if cost(encoded) <= budget: return dict(zip(wanted, zip(encoded, alts)))
+        return {next(iter(wanted)): (encode(pictures[0], 30), alts[0])}
+
+    def _form(self, language, hidden, controls, **how):
         "The HTML of the demo in one language, in one line."
         source, was = self.stand_in() or self, self.language
         with self._lock:
             try:
                 source._speak(language)
-                spec = self._spec(language, stand_in=source is not self)
-                found = source._stored_pictures(budget)
-                spec['values'] = source._stored_values()[0]
+                spec = self._spec(language, controls, stand_in=source is not self)
+                found = source._stored_pictures(controls, **how)
+                spec['values'] = source._stored_values(controls)[0]
             except Exception as e:
                 spec |= dict(failed=True, note=_sentence(e))
                 found = {}
@@ -445,17 +454,20 @@ class Demo(anywidget.AnyWidget):
         Parameters
         ----------
         languages : sequence of {'en', 'zh'}, optional
-            A form for each, the first one shown. By default the demo's own language; the environment variable
-            DEMO_LANGUAGES ("en,zh") sets another default, for notebooks that are stored for readers of both.
+            A form for each, the first one shown. By default the demo's own language with half as many pictures, since
+            a reader waits for them; the environment variable DEMO_LANGUAGES ("en,zh") sets another default, for
+            notebooks that are stored for readers of both.
 
         Returns
         -------
         str
             At most 1.5 MB, one line for a language.
         """
-        languages = languages or os.environ.get('DEMO_LANGUAGES', self.language).split(',')
+        languages = languages or [o for o in os.environ.get('DEMO_LANGUAGES', '').split(',') if o]
         for language in languages: check_choice(language, 'languages', LANGUAGES)
-        forms = [self._form(language, _STORED_BYTES//len(languages), hidden=i > 0) for i, language in enumerate(languages)]
+        controls = self.controls if languages else [control.coarser() for control in self.controls]
+        how = dict(controls=controls, budget=_STORED_BYTES//max(1, len(languages)), method=2 if languages else 0)
+        forms = [self._form(language, i > 0, **how) for i, language in enumerate(languages or [self.language])]
         script = _SCRIPT.read_text(encoding='utf-8').replace('</script', '<\\/script')
         return '\n'.join([*forms, f'<script type="module">{script}play();</script>'])
 

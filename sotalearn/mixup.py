@@ -112,7 +112,7 @@ def mixup_demo(pictures=None, language=None, t=.3):
         size = (5.2, 4.9)
 
         def draw(self, fig):
-            two = _as_two(photographs or pictures or tuple(_EXAMPLES))
+            two = photographs or _as_two(tuple(_EXAMPLES) if pictures is None else pictures)
             self.classes = CLASSES if set(two) <= set(CLASSES) else tuple(two)
             names = {o: self.label(o.replace('_', ' '), _CHINESE.get(o, o)) for o in self.classes}
             (self.a, self.b), (self.x_a, self.x_b) = two, map(_square, two.values())

@@ -8,6 +8,7 @@ FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '-
          '--disable-component-update', '--disable-sync']
 # What a notebook with these versions logs by itself: ipywidgets 7 in JupyterLab 4 (a missing source map, an old plugin API).
 NOT_OURS = ('Failed to load resource', 'DevTools', 'jupyterlab-manager')
+KERNEL = dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'))
 
 
 def free_port():
@@ -71,7 +72,7 @@ class Lab:
         import nbformat
         nb = cells[0] if len(cells) == 1 and not isinstance(cells[0], str) else nbformat.v4.new_notebook(
             cells=[nbformat.v4.new_code_cell(source) for source in cells],
-            metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')))
+            metadata=KERNEL)
         nbformat.write(nb, self.notebooks/name)
         if trusted:
             subprocess.run([self.python, '-m', 'jupyter', 'trust', str(self.notebooks/name)], env=self.env, check=True,

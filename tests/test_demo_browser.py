@@ -1,14 +1,13 @@
 """Live figures in a real JupyterLab and in files without a kernel, driven by headless Chromium."""
-import io, time
+import io
 
 import nbformat
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from lab import CHROMIUM, Lab, chromium, our_troubles
-from sotalearn.mixup import blend, mixup_demo
+from lab import CHROMIUM, KERNEL, Lab, chromium, our_troubles
+from sotalearn.mixup import mixup_demo
 from sotalearn.normalization import normalization_demo
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`')
@@ -42,7 +41,6 @@ def shown(page, name, where='', timeout=15_000):
 
 def agrees(picture, demo, **values):
     "Does the painted picture look as the demo's own at these values, and say the same?"
-    demo.hold_trait_notifications()
     words = demo._words({**demo.values, **values})
     seen = np.asarray(Image.open(io.BytesIO(picture.screenshot())).convert('RGB').resize((100, 100)), float)
     meant = np.asarray(demo.picture(**values).resize((100, 100)), float)
@@ -61,14 +59,14 @@ def drag(page, slider, share):
     page.mouse.up()
 
 
-def play_mixup(page, demo, step, finest):
+def play_mixup(page, demo, step):
     "Move the slider by keyboard and by pointer, and compare."
     slider = page.get_by_role('slider', name='t: share of the first picture')
     assert (slider.get_attribute('min'), slider.get_attribute('max')) == ('0', '1')
     slider.focus()
-    page.keyboard.press('ArrowRight')
-    agrees(shown(page, round((.3 + step)*100)), demo, t=.3 + step)
-    assert slider.get_attribute('aria-valuetext') == f'{.3 + step:.2f}'
+    page.keyboard.press('ArrowRight')            # which JupyterLab must not take
+    agrees(shown(page, 30 + step), demo, t=.3 + step/100)
+    assert slider.get_attribute('aria-valuetext') == f'{.3 + step/100:.2f}'
     page.keyboard.press('End')
     agrees(shown(page, 100), demo, t=1.)
     drag(page, slider, .5)
@@ -76,6 +74,7 @@ def play_mixup(page, demo, step, finest):
 
 
 def play_normalization(page, demo, step):
+    "Every control by keyboard and by pointer."
     page.get_by_role('radio', name='nothing').focus()
     page.keyboard.press('ArrowRight')
     agrees(shown(page, '1,-,-'), demo, statistics='imagenet')
@@ -92,48 +91,29 @@ def play_normalization(page, demo, step):
     assert 'red 0.00 and 1.00' in shown(page, '2,-,-').get_attribute('alt')
 
 
-def test_live_in_jupyterlab(lab, browser, demos):
-    lab.write('live.ipynb', *CELLS.values())
-    page = lab.open(browser, 'live.ipynb')
-    cells = page.locator('.jp-CodeCell')
-    for cell in range(2): cells.nth(cell).locator('.demo-picture[data-shown]').wait_for()
-    play_mixup_in = cells.nth(0)
-    slider = play_mixup_in.get_by_role('slider')
-    slider.focus()
-    page.keyboard.press('ArrowRight')            # JupyterLab must not take the key
-    picture = cells.nth(0).locator('.demo-picture[data-shown="31"]')
-    picture.wait_for()
-    agrees(picture, demos['mixup'], t=.31)
-    drag(page, slider, .5)
-    cells.nth(0).locator('.demo-picture[data-shown="50"]').wait_for()
-    agrees(cells.nth(0).locator('.demo-picture'), demos['mixup'], t=.5)
-    radio = cells.nth(1).get_by_role('radio', name='nothing')
-    radio.scroll_into_view_if_needed()
-    radio.focus()
-    for _ in range(3): page.keyboard.press('ArrowRight')
-    cells.nth(1).locator('.demo-picture[data-shown="3,50,25"]').wait_for()
-    cells.nth(1).get_by_role('slider', name='mean').focus()
-    page.keyboard.press('ArrowLeft')
-    picture = cells.nth(1).locator('.demo-picture[data-shown="3,49,25"]')
-    picture.wait_for()
-    agrees(picture, demos['normalization'], statistics='own', mean=.49, std=.4)
-    drag(page, cells.nth(1).get_by_role('slider', name='std'), 1)
-    picture = cells.nth(1).locator('.demo-picture[data-shown="3,49,75"]')
-    picture.wait_for()
-    agrees(picture, demos['normalization'], statistics='own', mean=.49, std=.9)
+PLAY = dict(mixup=play_mixup, normalization=play_normalization)
+
+
+@pytest.mark.parametrize('name', CELLS)
+def test_live_in_jupyterlab(lab, browser, demos, name):
+    lab.write(f'{name}.ipynb', CELLS[name])
+    page = lab.open(browser, f'{name}.ipynb')
+    page.wait_for_selector('.demo-picture[data-shown]')
+    PLAY[name](page, demos[name], 1)
     assert our_troubles(page) == []
     page.context.close()
 
 
-def run_cell(page, source):
-    "Run `source` in a cell below; return what it printed."
-    page.evaluate('''async source => {
+def run_cell(page, source, wait=True):
+    "Run `source` in a cell below; return what it printed, or do not wait for it."
+    page.evaluate('''async ([source, wait]) => {
         const {content} = jupyterapp.shell.currentWidget;
         content.activeCellIndex = content.widgets.length - 1;
         await jupyterapp.commands.execute('notebook:insert-cell-below');
         content.activeCell.model.sharedModel.setSource(source);
-        await jupyterapp.commands.execute('notebook:run-cell');
-    }''', source)
+        const done = jupyterapp.commands.execute('notebook:run-cell');
+        if (wait) await done;
+    }''', [source, wait])
     return page.locator('.jp-CodeCell').last.locator('.jp-OutputArea-output').all_inner_texts()
 
 
@@ -157,7 +137,8 @@ def test_a_widget_among_widgets(lab, browser):
     cells.nth(0).get_by_role('slider').focus()
     page.keyboard.press('ArrowRight')
     for cell in (0, 2): cells.nth(cell).locator('.demo-picture[data-shown="13"]').wait_for(timeout=15_000)
-    assert run_cell(page, 'print(demo.t, other.value)') == ['0.13 0.13\n'] or '0.13 0.13' in run_cell(page, 'print(demo.t, other.value)')[0]
+    run_cell(page, 'import time\nwhile other.value != .13: time.sleep(.1)\nprint(demo.t, other.value)')   # handlers have a thread of their own
+    page.get_by_text('0.13 0.13', exact=True).wait_for()
     # again
     page.evaluate('jupyterapp.shell.currentWidget.content.activeCellIndex = 0')
     page.evaluate('jupyterapp.commands.execute("notebook:run-cell")')
@@ -166,8 +147,8 @@ def test_a_widget_among_widgets(lab, browser):
     page.keyboard.press('ArrowRight')
     cells.nth(0).locator('.demo-picture[data-shown="31"]').wait_for(timeout=15_000)
     # the kernel is busy: what is kept still plays, and the reader is told
-    run_cell_quietly = '''source => jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code: source})'''
-    page.evaluate(f'({run_cell_quietly})("import time; time.sleep(6)") && null')
+    run_cell(page, 'import time; time.sleep(7)', wait=False)
+    cells.nth(0).get_by_role('slider').focus()
     page.keyboard.press('End')
     cells.nth(0).locator('.demo-picture[data-shown="100"]').wait_for()
     for _ in range(45): page.keyboard.press('ArrowLeft')
@@ -203,8 +184,7 @@ def test_a_file_plays_without_a_kernel_and_without_a_network(stored, browser, de
         page.on('request', lambda asked: troubles.append(asked.url) if asked.url.startswith('http') else None)
         page.goto(file.as_uri())
         page.wait_for_selector('.demo-picture[data-shown]')
-        if name == 'mixup': play_mixup(page, demos[name], .05, 5)
-        else: play_normalization(page, demos[name], 25)
+        PLAY[name](page, demos[name], dict(mixup=5, normalization=25)[name])
         assert page.evaluate('document.documentElement.scrollWidth') <= width
         assert troubles == []
         page.close()
@@ -213,14 +193,14 @@ def test_a_file_plays_without_a_kernel_and_without_a_network(stored, browser, de
 
 def test_a_signed_copy_plays_before_a_cell_is_run(lab, browser, stored, demos):
     output = nbformat.v4.new_output('display_data', data={'text/html': demos['mixup'].html(['en'])})
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELLS['mixup'], outputs=[output])])
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELLS['mixup'], outputs=[output])], metadata=KERNEL)
     lab.write('signed.ipynb', nb, trusted=True)
     page = lab.open(browser, 'signed.ipynb', run=False)
     page.wait_for_selector('.demo-picture[data-shown="30"]')
-    play_mixup(page, demos['mixup'], .05, 5)
+    play_mixup(page, demos['mixup'], 5)
     assert page.get_by_text('Error displaying widget').count() == 0 and our_troubles(page) == []
     page.context.close()
-    lab.write('unsigned.ipynb', nbformat.from_dict({**nb, 'metadata': {'title': 'not signed'}}))
+    lab.write('unsigned.ipynb', nbformat.from_dict({**nb, 'metadata': {**KERNEL, 'title': 'not signed'}}))
     page = lab.open(browser, 'unsigned.ipynb', run=False)
     still = page.locator('.jp-OutputArea-output img')
     still.wait_for()
