@@ -2,12 +2,13 @@
 //
 // The page keeps every picture it has seen, named by the numbers of its controls' steps ("30" or "2,14,-"). A picture
 // it keeps is painted at once. One it lacks is asked of the kernel: one at a time, and always the newest. While the
-// reader rests, the neighbours are fetched. Without a kernel the pictures stored in the page play alone.
+// reader rests, the neighbours are fetched, and what was passed too fast. Without a kernel the pictures stored in the page play alone.
 //
 // The same file serves both: anywidget imports it for the widget, and a demo's HTML form holds a copy of it.
 
 const BUSY_AFTER = 2000;   // ms without an answer until the reader is told that the kernel is busy
-const REST = 150;          // ms without a move until neighbours are fetched
+const REST = 150;          // ms without a move until the reader is taken to rest
+const BREATH = 15;         // ms between two pictures fetched meanwhile, in which the kernel can do other things
 const REACH = 16;          // how many steps to either side are fetched
 const MOST_KEPT = 600;     // pictures; about 50 kB each
 
@@ -141,6 +142,7 @@ function openFigure(root, spec, stored = {}) {
   let model = null;          // the widget in the kernel, while there is one
   let lostKernel = false;
   let asked = null;          // the picture on order: {name, move, byReader}
+  const missed = new Map();  // what the reader passed too fast to see: {name: values}
   let busy = false;          // nothing came back for a while
   let moves = 0;             // counts what was wanted, so that an older picture never replaces a newer one
   let paintedMove = -1;
@@ -176,6 +178,7 @@ function openFigure(root, spec, stored = {}) {
     // Decoding now means that painting later takes no longer than one frame of the display.
     entry.ready = image.decode().then(() => { entry.decoded = true; }, () => { kept.delete(name); });
     kept.set(name, entry);
+    missed.delete(name);
     if (kept.size > MOST_KEPT) forget(kept.keys().next().value);
   }
 
@@ -216,7 +219,7 @@ function openFigure(root, spec, stored = {}) {
     values = { ...values, [name]: value };
     touched = true;
     note = '';
-    show();
+    show();                  // first the picture, then the news: the kernel answers in this order
     if (!model) return;
     try {
       model.set(name, value);
@@ -232,7 +235,10 @@ function openFigure(root, spec, stored = {}) {
     if (kept.has(nameNow())) {
       paint(nameNow(), moves);
       rest();
-    } else if (model) ask(values, true);
+    } else if (model) {
+      missed.set(nameNow(), values);
+      ask(values, true);
+    }
     say();
   }
 
@@ -256,7 +262,7 @@ function openFigure(root, spec, stored = {}) {
     clearTimeout(busyTimer);
     if (name !== nameNow()) {
       if (order.byReader && kept.has(name)) paint(name, order.move);
-      if (kept.has(nameNow())) rest(); else ask(values, true);
+      if (kept.has(nameNow())) rest(BREATH); else ask(values, true);
     } else if (error) trouble = error;
     else {
       paint(name, moves);
@@ -265,15 +271,15 @@ function openFigure(root, spec, stored = {}) {
     say();
   }
 
-  function rest() {
+  function rest(pause = REST) {
     clearTimeout(restTimer);
-    if (model) restTimer = setTimeout(prefetch, REST);
+    if (model) restTimer = setTimeout(prefetch, pause);
   }
 
-  /** Fetch the nearest picture that is lacking; its answer starts the next rest. */
+  /** Fetch a picture that is lacking, the nearest first; its answer starts the next rest. */
   function prefetch() {
     if (!model || asked || document.hidden || !root.isConnected) return;
-    const next = neighbours(controls, values).find(near => !kept.has(pictureName(controls, near)));
+    const next = [...neighbours(controls, values), ...missed.values()].find(near => !kept.has(pictureName(controls, near)));
     if (next) ask(next, false);
   }
 

@@ -101,7 +101,7 @@ def mixup_demo(pictures=None, language=None, t=.3):
     sotalearn.demo.Demo
         What is wrong with the pictures it says in a sentence in its place.
     """
-    from sotalearn.demo import Demo, Slider, pixels
+    from sotalearn.demo import Demo, Photograph, Slider
     from sotalearn.figures import COLOURS
     from sotalearn.toynette import CLASSES
     first, second = COLOURS['blue'], COLOURS['red']
@@ -120,11 +120,11 @@ def mixup_demo(pictures=None, language=None, t=.3):
             self.factors, blended = [], self.label('blended picture', '混合后的图')
             for x, name, picture, colour in ((.16, self.a, self.x_a, first), (.66, self.b, self.x_b, second)):
                 ax = fig.add_axes((x, .68, .24, .255), xticks=[], yticks=[], frame_on=False)
-                ax.imshow(pixels(picture), aspect='auto')
+                Photograph(ax, picture)
                 ax.set_title(names[name], color=colour)
                 self.factors.append(fig.text(x - .015, .8, '', ha='right', va='center', fontsize=12, color=colour))
             ax = fig.add_axes((.02, .125, .44, .467), xticks=[], yticks=[], frame_on=False, title=blended)
-            self.image = ax.imshow(pixels(self.x_a), aspect='auto')
+            self.image = Photograph(ax, self.x_a)
             bars = fig.add_axes((.77, .125, .14, .467), xlim=(0, 1), xticks=[0, 1], title=self.label('target', '目标'))
             bars.set_yticks(range(len(self.classes)), [f'{names[o]} {i}' for i, o in enumerate(self.classes)], fontsize=9)
             bars.invert_yaxis()
@@ -137,7 +137,7 @@ def mixup_demo(pictures=None, language=None, t=.3):
 
         def update(self, t):
             self.factors[0].set_text(f'{t:.2f} ×'), self.factors[1].set_text(f'+ {1 - t:.2f} ×')
-            self.image.set_data(pixels(blend(self.x_a, self.x_b, t)))
+            self.image.show(blend(self.x_a, self.x_b, t))
             for bar, text, share in zip(self.bars, self.shares, blend(self.y_a, self.y_b, t).tolist()):
                 bar.set_width(share)
                 text.set(x=share + .06, text=f'{share:.2f}' if share else '')
