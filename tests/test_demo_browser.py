@@ -146,8 +146,9 @@ def test_a_widget_among_widgets(lab, browser):
     cells.nth(0).get_by_role('slider').focus()
     page.keyboard.press('ArrowRight')
     cells.nth(0).locator('.demo-picture[data-shown="31"]').wait_for(timeout=15_000)
-    # the kernel is busy: what is kept still plays, and the reader is told
-    run_cell(page, 'import time; time.sleep(7)', wait=False)
+    # The kernel is busy: what is kept still plays, and the reader is told. (PyDLL keeps Python's lock, as some long
+    # computations do; a mere `time.sleep` leaves widgets their own thread in ipykernel 7.)
+    run_cell(page, 'import ctypes; ctypes.PyDLL(None).sleep(7)', wait=False)
     cells.nth(0).get_by_role('slider').focus()
     page.keyboard.press('End')
     cells.nth(0).locator('.demo-picture[data-shown="100"]').wait_for()
