@@ -2,12 +2,13 @@
 #   make lab     opens the course in JupyterLab            make lab ARGS='--lang zh'
 #   make test    runs every test                           make test PYTEST='-k settings'
 #   make bench   measures what the README says of speed
+#   make constraints   renews the tested versions
 SHELL  := bash
 PYTHON ?= python3
 BIN    := .venv/bin
 export UV_LINK_MODE ?= hardlink
 
-.PHONY: lab test bench clean
+.PHONY: lab test bench constraints clean
 .DELETE_ON_ERROR:
 
 lab: .venv/.ready
@@ -23,6 +24,10 @@ test: .venv/.ready-dev chromium
 
 bench: .venv/.ready-dev
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+constraints: .venv/.ready-dev
+	{ head -1 constraints.txt; $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-annotate --no-header \
+	  --no-emit-index-url --extra dev pyproject.toml; } > .constraints && mv .constraints constraints.txt
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache

@@ -7,8 +7,8 @@ __all__ = ['LANGUAGES', 'SETTINGS_FILE', 'check_whole', 'check_number', 'check_c
            'find_settings', 'settings', 'results_path', 'in_language', 'write_atomic', 'course_folder', 'chapters',
            'write_copy']
 
-# %% ../nbs/tools/course.ipynb #78d994af
-import configparser, difflib, hashlib, json, math, numbers, os, re, tempfile
+# %% ../nbs/tools/course.ipynb #21f8390d
+import configparser, difflib, hashlib, json, math, numbers, os, platform, re, tempfile
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -214,6 +214,10 @@ def _directives(source):
     return {head.split(':')[0].split()[0] for head in heads if head}
 
 
+_LANGUAGE_INFO = dict(codemirror_mode=dict(name='ipython', version=3), file_extension='.py', mimetype='text/x-python', name='python',
+                      nbconvert_exporter='python', pygments_lexer='ipython3', version=platform.python_version())
+
+
 def _speak_one(outputs, language):
     "Of a figure that `outputs` hold in several languages keep the one in `language`."
     others = '|'.join(o for o in LANGUAGES if o != language)
@@ -227,7 +231,8 @@ def _speak_one(outputs, language):
 def in_language(nb, language):
     """`nb` in one language, as a learner gets it.
 
-    Prose in the other language goes, so do cells that nbdev hides, and so do nbdev's `#|` lines.
+    Prose in the other language goes, so do cells that nbdev hides, and so do nbdev's `#|` lines. A cell with
+    `#| code-fold: true` is folded: the learner opens it with a click.
 
     Parameters
     ----------
@@ -248,23 +253,25 @@ def in_language(nb, language):
         cell = nbformat.from_dict(json.loads(json.dumps(old)))
         if cell.cell_type == 'code':
             if {'hide', 'default_exp'} & _directives(cell.source): continue
+            if 'code-fold' in _directives(cell.source): cell.metadata['jupyter'] = dict(source_hidden=True)
             cell.source = '\n'.join(line for line in cell.source.splitlines() if not line.startswith('#|'))
             if not cell.source.strip(): continue
             _speak_one(cell.outputs, language)
         cell.metadata.pop('tags', None)
         cells.append(cell)
-    metadata = dict(kernelspec=dict(name='python3', display_name='Python 3 (ipykernel)', language='python'))
+    metadata = dict(kernelspec=dict(name='python3', display_name='Python 3 (ipykernel)', language='python'),
+                    language_info=_LANGUAGE_INFO)       # Jupyter would add it and call the notebook changed
     return nbformat.v4.new_notebook(cells=cells, metadata=metadata)
 
-# %% ../nbs/tools/course.ipynb #7d2e29ea
-def write_atomic(path, text):
-    "Write `text` to `path` so that a reader sees the old file or the whole new one, never a part."
-    path = Path(path)
+# %% ../nbs/tools/course.ipynb #6e4a9131
+def write_atomic(path, content):
+    "Write `content`, text or bytes, to `path` so that a reader sees the old file or the whole new one, never a part."
+    path, data = Path(path), content.encode() if isinstance(content, str) else content
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}-')
     try:
-        with open(descriptor, 'w', encoding='utf-8', newline='') as f:
-            f.write(text)
+        with open(descriptor, 'wb') as f:
+            f.write(data)
             f.flush()
             os.fsync(f.fileno())
         os.chmod(draft, path.stat().st_mode if path.exists() else 0o644)   # mkstemp's 0600 would hide it from others
@@ -290,13 +297,20 @@ def chapters():
 _MEMORY = '.sotalearn/written.json'
 
 
-def _fingerprint(text): return hashlib.sha256(text.encode()).hexdigest()
+def _fingerprint(text):
+    "A digest of what a reader sees of a notebook: sources and outputs, not the metadata that Jupyter adds by itself."
+    import nbformat
+    try:
+        cells = nbformat.reads(text, as_version=4).cells
+        text = json.dumps([[o.cell_type, o.source, o.get('outputs', [])] for o in cells], sort_keys=True)
+    except Exception: pass          # not a notebook (any more): every byte counts
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _recall(folder):
     "What `write_copy` wrote into `folder` before. A memory that cannot be read counts as none, so every file is kept."
     memory = dict(files={}, editions={})
-    with suppress(OSError, ValueError, AttributeError):
+    with suppress(OSError, ValueError, KeyError, TypeError):
         saved = json.loads((folder/_MEMORY).read_text(encoding='utf-8'))
         memory = dict(files=dict(saved['files']), editions=dict(saved['editions']))
     return memory
@@ -304,13 +318,21 @@ def _recall(folder):
 
 def _is_ours(path, memory):
     "Is the file at `path` as `write_copy` left it?"
-    return memory['files'].get(path.name) == hashlib.sha256(path.read_bytes()).hexdigest()
+    return memory['files'].get(path.name) == _fingerprint(path.read_text(encoding='utf-8', errors='replace'))
 
 
 def _place_beside(path, memory):
     "A name beside `path` that is free, or that holds an older edition nobody has changed."
     names = (path.with_name(f'{path.stem}.new{i or ""}{path.suffix}') for i in (0, *range(2, 1000)))
     return next(o for o in names if not o.exists() or _is_ours(o, memory))
+
+
+def _remember_language(path, language):
+    "Write a settings.ini, or change the one line with the language in the learner's own."
+    if not path.exists(): return write_atomic(path, settings_text(language))
+    text = path.read_text(encoding='utf-8', errors='surrogateescape')
+    changed = re.sub(r'(?m)^(language\s*[=:]\s*)\w+', rf'\g<1>{language}', text, count=1)
+    if changed != text: write_atomic(path, changed.encode('utf-8', 'surrogateescape'))
 
 
 def write_copy(folder, language='en', sources=None):
@@ -354,7 +376,7 @@ def write_copy(folder, language='en', sources=None):
         target, edition = folder/Path(source).name, _fingerprint(text)
         offered = memory['editions'].get(target.name) == edition
         if not target.exists(): put(target, text); done[target.name] = 'written'
-        elif target.read_text(encoding='utf-8', errors='replace') == text: done[target.name] = 'current'
+        elif _fingerprint(target.read_text(encoding='utf-8', errors='replace')) == edition: done[target.name] = 'current'
         elif _is_ours(target, memory): put(target, text); done[target.name] = 'renewed'
         elif offered: done[target.name] = 'kept'
         else:
@@ -364,6 +386,6 @@ def write_copy(folder, language='en', sources=None):
         memory['editions'][target.name] = edition
         # Jupyter plays stored outputs only in a signed notebook; unsigned ones show a still picture.
         with suppress(Exception): NotebookNotary().sign(nbformat.reads(text, as_version=4))
-    if not (folder/SETTINGS_FILE).exists(): write_atomic(folder/SETTINGS_FILE, settings_text(language))
+    _remember_language(folder/SETTINGS_FILE, language)
     write_atomic(folder/_MEMORY, json.dumps(memory, indent=1))
     return done

@@ -6,8 +6,8 @@
 __all__ = ['DATASETS', 'dataset', 'dataset_name', 'about', 'photographs', 'Picture', 'check_pictures', 'choose_images', 'get_dls',
            'batch_figure']
 
-# %% ../nbs/01_imagenette.ipynb #1d2a9dc0
-import hashlib, os, warnings
+# %% ../nbs/01_imagenette.ipynb #c4884d87
+import os, shutil, warnings
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -22,7 +22,7 @@ from .toynette import EDITION, data_folder, make_toynette
 warnings.filterwarnings('ignore', message='.*torch.jit.script.*')
 from fastai.vision.all import *
 
-# %% ../nbs/01_imagenette.ipynb #ce531bf3
+# %% ../nbs/01_imagenette.ipynb #8b6cf842
 _DOWNLOADS = {'imagenette-160': URLs.IMAGENETTE_160, 'imagenette-320': URLs.IMAGENETTE_320, 'imagenette': URLs.IMAGENETTE}
 DATASETS = ('auto', 'toynette', *_DOWNLOADS)
 
@@ -36,8 +36,10 @@ def _download(name):
     "Fetch the dataset `name` through fastai; what arrived of a broken download is removed."
     try:
         return untar_data(_DOWNLOADS[name])
-    except Exception as e:
+    except BaseException as e:
         for part in fastai_path('archive').glob(f'{Path(_DOWNLOADS[name]).name}*'): part.unlink(missing_ok=True)
+        shutil.rmtree(_where(name), ignore_errors=True)     # half unpacked: there was no such folder before
+        if not isinstance(e, Exception): raise
         raise ConnectionError(f'{name} could not be downloaded ({type(e).__name__}: {e}); check the network, '
                               "or use dataset('toynette'), which needs none") from None
 
@@ -88,21 +90,21 @@ def dataset(name='auto'):
 
 
 def dataset_name(path):
-    "The name under which `dataset` finds the folder `path`; the folder's own name if it is none of ours."
-    return next((o for o in DATASETS[1:] if _where(o) == Path(path)), Path(path).name)
+    "The name under which `dataset` finds the folder `path`; the full path if it is none of ours."
+    return next((o for o in DATASETS[1:] if _where(o) == Path(path)), str(Path(path).resolve()))
 
 
 def about(path):
     "One line on the dataset at `path`: how many pictures it has, and how to get the other one."
     count = [f'{len(get_image_files(path/split)):,}' for split in ('train', 'val')]
-    chinese, name = settings().language == 'zh', dataset_name(path)
+    chinese, name = settings().language == 'zh', Path(dataset_name(path)).name
     line = f'{name}：训练 {count[0]} 张，验证 {count[1]} 张。' if chinese else f'{name}: {count[0]} training and {count[1]} validation pictures.'
     if name == 'toynette':
         return line + ('想要照片（99 MB），在终端运行：sotalearn data imagenette-160' if chinese else
                        ' For photographs (99 MB), run in a terminal: sotalearn data imagenette-160')
     return line + ("想要画出来的 Toynette：dataset('toynette')" if chinese else " For the drawn set: dataset('toynette')")
 
-# %% ../nbs/01_imagenette.ipynb #35197288
+# %% ../nbs/01_imagenette.ipynb #875ebe71
 def photographs():
     """The two photographs that come with fastbook, as {'cat': path, 'bear': path}.
 
@@ -117,13 +119,14 @@ def photographs():
     images = Path(spec.origin).parent/'images'
     return dict(cat=images/'cat.jpg', bear=images/'grizzly.jpg')
 
-# %% ../nbs/01_imagenette.ipynb #33cd1ffc
+# %% ../nbs/01_imagenette.ipynb #e2639d60
 def _to_rgb(image):
     "`image` as 8-bit RGB, upright: EXIF rotation applied, 16 bits scaled down, transparency laid on white."
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith('I') or image.mode == 'F':
         values = np.asarray(image, dtype=np.float32)
-        image = Image.fromarray((values/(257 if values.max() > 255 else 1)).clip(0, 255).astype(np.uint8))
+        scale = 1/257 if values.max() > 255 else 255 if values.max() <= 1 else 1     # 16 bits, bytes, or shares
+        image = Image.fromarray((values*scale).clip(0, 255).astype(np.uint8))
     if 'A' in image.getbands() or 'transparency' in image.info:
         image = image.convert('RGBA')
         image = Image.alpha_composite(Image.new('RGBA', image.size, 'white'), image)
@@ -136,6 +139,7 @@ class Picture(PILImage):
     @classmethod
     def create(cls, fn, **kwargs):
         "A `Picture` from a path, or from whatever `PILImage.create` takes."
+        if isinstance(fn, Image.Image): return cls(_to_rgb(fn))
         if not isinstance(fn, (str, Path)): return super().create(fn, **kwargs)
         try:
             with Image.open(fn) as image: return cls(_to_rgb(image))
@@ -172,7 +176,7 @@ def check_pictures(files):
     state = tuple((o.st_size, o.st_mtime_ns) for o in map(os.stat, files))
     _check_pictures(files, hash(state))
 
-# %% ../nbs/01_imagenette.ipynb #3be33d97
+# %% ../nbs/01_imagenette.ipynb #e6394b57
 def choose_images(path, train_images=0, seed=42):
     """All validation pictures of a dataset and all or equally many training pictures of each class.
 
@@ -204,8 +208,27 @@ def choose_images(path, train_images=0, seed=42):
     return L([o for files in classes.values() for o in files] + sorted(get_image_files(path/'val')))
 
 
-def get_dls(bs, size, path=None, *, presize=None, normalize=True, splitter='folders', train_images=0, seed=42,
-            num_workers=None):
+def _shorter_side(files, sample=100):
+    "The median of the pictures' shorter sides, in pixels, from the heads of some of the files."
+    sides = []
+    for file in files[::max(1, len(files)//sample)]:
+        with Image.open(file) as image: sides.append(min(image.size))
+    return int(np.median(sides))
+
+
+def _stats(normalize):
+    "The (mean, std) that the argument `normalize` of `get_dls` asks for, or None."
+    if normalize is True: return imagenet_stats
+    if normalize is False or normalize is None: return None
+    try: mean, std = (torch.as_tensor(o, dtype=torch.float32) for o in normalize)
+    except (TypeError, ValueError): mean = std = torch.empty(0)
+    if mean.shape != (3,) or std.shape != (3,) or not (mean.isfinite().all() and (std > 0).all() and std.isfinite().all()):
+        raise ValueError(f'normalize must be True, False or (mean, std) with three numbers each and std above 0, got {normalize!r}')
+    return mean, std
+
+# %% ../nbs/01_imagenette.ipynb #37bac797
+def get_dls(bs, size, path=None, *, presize=None, normalize=True, splitter='folders',
+            train_images=0, seed=42, num_workers=None):
     """DataLoaders for a dataset: presized, augmented, normalized and seeded.
 
     Parameters
@@ -217,10 +240,10 @@ def get_dls(bs, size, path=None, *, presize=None, normalize=True, splitter='fold
     path : path, optional
         A folder laid out as Imagenette; `dataset(settings().dataset)` by default.
     presize : int, optional
-        Side to which the CPU crops and resizes; by default twice `size`, but not more than the pictures have.
+        Side to which the CPU crops and resizes; by default twice `size`, at most what most pictures have.
     normalize : bool or (mean, std)
-        Normalize with ImageNet's statistics, not at all, or with your own: two sequences of three numbers in the
-        units of the pictures after scaling to [0, 1].
+        Normalize with ImageNet's statistics, not at all, or with your own: two sequences of three
+        numbers, for pixels scaled to [0, 1].
     splitter : {'folders', 'random'}
         Validate on the folder `val`, or, as the notes did, on a random fifth of everything.
     train_images : int
@@ -252,34 +275,25 @@ def get_dls(bs, size, path=None, *, presize=None, normalize=True, splitter='fold
     path = Path(path) if path is not None else dataset(settings().dataset)
     files = choose_images(path, check_whole(train_images, 'train_images', 0), seed)
     check_pictures(files)
-    shorter_side = min(Image.open(files[0]).size)
-    presize = check_whole(presize, 'presize', size, 8192) if presize is not None else max(size, min(2*size, shorter_side))
+    if presize is None: presize = max(size, min(2*size, _shorter_side(files)))
+    presize = check_whole(presize, 'presize', size, 8192)
+    by_folder = GrandparentSplitter(valid_name='val')
+    normalizing = [Normalize.from_stats(*stats)] if stats else []
 
     set_seed(seed)
     block = DataBlock(
         blocks=(ImageBlock(Picture), CategoryBlock),
         get_y=parent_label,
-        splitter=GrandparentSplitter(valid_name='val') if splitter == 'folders' else RandomSplitter(seed=seed),
+        splitter=by_folder if splitter == 'folders' else RandomSplitter(seed=seed),
         item_tfms=Resize(presize),
-        batch_tfms=[*aug_transforms(size=size, min_scale=0.75), *([Normalize.from_stats(*stats)] if stats else [])])
+        batch_tfms=[*aug_transforms(size=size, min_scale=0.75), *normalizing])
     return block.dataloaders(files, path=path, bs=bs, num_workers=num_workers)
 
-
-def _stats(normalize):
-    "The (mean, std) that the argument `normalize` of `get_dls` asks for, or None."
-    if normalize is True: return imagenet_stats
-    if normalize is False or normalize is None: return None
-    try: mean, std = (torch.as_tensor(o, dtype=torch.float32) for o in normalize)
-    except (TypeError, ValueError): mean = std = torch.empty(0)
-    if mean.shape != (3,) or std.shape != (3,) or not (mean.isfinite().all() and (std > 0).all() and std.isfinite().all()):
-        raise ValueError(f'normalize must be True, False or (mean, std) with three numbers each and std above 0, got {normalize!r}')
-    return mean, std
-
-# %% ../nbs/01_imagenette.ipynb #11a6f80a
+# %% ../nbs/01_imagenette.ipynb #7cea2b9d
 def batch_figure(dls, batch, n=12):
     "The first `n` pictures of a batch, back in their colours, each under its label, as a figure with alt text."
     from sotalearn.figures import picture_row
-    images = dls.after_batch.decode(batch)[0][:n].clamp(0, 1).cpu()
+    images = dls.after_batch.decode(batch)[0][:n].clamp(0, 255).byte().cpu()   # decoded: 0 to 255 again
     labels = [dls.vocab[i].replace('_', ' ') for i in batch[1][:n]]
     return picture_row([o.permute(1, 2, 0).numpy() for o in images], labels, columns=6, width=9,
                        en=f'{len(labels)} pictures of a batch: {", ".join(labels)}.', zh=f'一批中的 {len(labels)} 张图片：{"、".join(labels)}。')

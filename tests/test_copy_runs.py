@@ -1,0 +1,23 @@
+"""The learner's copy, not only the notebooks it is made from, runs from the first cell to the last."""
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from sotalearn.course import chapters, write_copy
+
+SMALL = dict(SOTALEARN_DATASET='toynette', SOTALEARN_EPOCHS='1', SOTALEARN_SIZE='32', SOTALEARN_TRAIN_IMAGES='200', OMP_NUM_THREADS='1')
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize('name', [o.name for o in chapters()])
+def test_the_chinese_copy_runs(tmp_path, monkeypatch, name):
+    for variable, value in SMALL.items(): monkeypatch.setenv(variable, value)
+    write_copy(tmp_path, 'zh')
+    nb = nbformat.read(tmp_path/name, as_version=4)
+    for cell in nb.cells: cell.update(outputs=[]) if cell.cell_type == 'code' else None
+    NotebookClient(nb, timeout=500, kernel_name='python3', resources=dict(metadata=dict(path=str(tmp_path)))).execute()
+    shown = [o.data['text/html'] for cell in nb.cells for o in cell.get('outputs', []) if '<img lang="zh"' in o.get('data', {}).get('text/html', '')]
+    assert shown and all('<img lang="zh" alt=' in o and '<img lang="en" hidden' in o for o in shown)
+    runs = tmp_path/'results'/'runs.csv'
+    assert runs.exists() == (name in ('02_baseline.ipynb', '03_normalization.ipynb'))

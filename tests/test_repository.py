@@ -1,0 +1,111 @@
+"""What is committed is what it should be: exported, clean, without machine paths, warnings or pictures without alt text."""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from sotalearn.course import settings_text
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = sorted(o for o in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts)
+
+
+def tool(name):
+    "A command that was installed beside this Python."
+    return Path(sys.executable).parent/name
+
+
+@pytest.fixture(scope='module')
+def copy(tmp_path_factory):
+    "The parts of the repository that nbdev reads and writes, in another place."
+    folder = tmp_path_factory.mktemp('repository')
+    for name in ('nbs', 'sotalearn'):
+        shutil.copytree(ROOT/name, folder/name, ignore=shutil.ignore_patterns('.ipynb_checkpoints', '__pycache__', '.last_checked'))
+    for name in ('pyproject.toml', 'README.md'): shutil.copy(ROOT/name, folder/name)
+    return folder
+
+
+def differences(folder, name):
+    "Files below `name` that differ between the repository and `folder`."
+    def read(root):
+        files = (o for o in (root/name).rglob('*') if o.is_file() and not {'.ipynb_checkpoints', '__pycache__'} & set(o.parts))
+        return {o.relative_to(root).as_posix(): o.read_bytes() for o in files if o.name != '.last_checked'}
+    ours, theirs = read(ROOT), read(folder)
+    return sorted(o for o in ours.keys() | theirs.keys() if ours.get(o) != theirs.get(o))
+
+
+def nbdev(command, folder):
+    "Run one of nbdev's commands in `folder`."
+    environment = {k: v for k, v in os.environ.items() if k != 'IN_TEST'}    # nbdev-export does nothing under IN_TEST
+    subprocess.run([tool(command)], cwd=folder, env=environment, check=True, capture_output=True, timeout=120)
+
+
+def test_export_leaves_no_difference(copy):
+    nbdev('nbdev-export', copy)
+    assert differences(copy, 'sotalearn') == []
+
+
+def test_clean_leaves_no_difference(copy):
+    nbdev('nbdev-clean', copy)
+    assert differences(copy, 'nbs') == []
+
+
+def test_export_would_notice_an_edited_module(copy):
+    module = copy/'sotalearn'/'course.py'
+    module.write_text(module.read_text() + '\nx = 1\n')
+    assert differences(copy, 'sotalearn') == ['sotalearn/course.py']
+    nbdev('nbdev-export', copy)
+    assert differences(copy, 'sotalearn') == []
+
+
+def test_settings_ini_is_what_the_course_writes():
+    assert (ROOT/'settings.ini').read_text(encoding='utf-8') == settings_text('en')
+
+
+def outputs(path):
+    "Every (cell, output) of a notebook."
+    return [(cell, o) for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == 'code' for o in cell.outputs]
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda o: o.stem)
+def test_outputs_hold_no_machine_path_warning_or_error(path):
+    for cell, output in outputs(path):
+        text = json.dumps(output.get('data', output.get('text', '')), ensure_ascii=False)
+        assert output.output_type != 'error', cell.source
+        assert output.get('name') != 'stderr', cell.source
+        for pattern in (r'(?<![\w.:/])/(?:root|home|tmp|work|Users|mnt)/', 'Warning:', r'Traceback \(most recent'):
+            assert not re.search(pattern, text), f'{pattern} in the output of:\n{cell.source}'
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda o: o.stem)
+def test_every_picture_has_alt_text_in_both_languages(path):
+    for cell, output in outputs(path):
+        data = output.get('data', {})
+        assert not {'image/png', 'image/jpeg', 'image/svg+xml'} & set(data), f'a picture without alt text:\n{cell.source}'
+        pictures = re.findall(r'<img ([^>]*)>', data.get('text/html', ''))
+        for picture in pictures: assert re.search(r'alt="[^"]{10,}"', picture), cell.source
+        languages = [re.search(r'lang="(\w+)"', o)[1] for o in pictures if 'lang=' in o]
+        assert languages == ['en', 'zh']*(len(pictures)//2), cell.source
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda o: o.stem)
+def test_every_code_cell_of_a_chapter_was_run(path):
+    assert path.stat().st_size < 4_000_000
+    ran = [o for o, _ in outputs(path)]
+    assert ran, f'{path.name} has no outputs'
+
+
+def test_nothing_names_a_registry_or_this_machine():
+    files = subprocess.run(['git', 'ls-files'], cwd=ROOT, capture_output=True, text=True).stdout.split('\n')
+    if files == ['']: pytest.skip('not a git clone')
+    for name in filter(None, files):
+        path = ROOT/name
+        if path.suffix in ('.ipynb', '.png', '.webp', '.jpg', '.svg') or path.name == 'test_repository.py' or not path.is_file(): continue
+        text = path.read_text(encoding='utf-8', errors='replace')
+        assert not re.search(r'pypi\.org|registry\.npmjs|files\.pythonhosted|(?<![\w.:/])/(?:root|work)/', text), name
