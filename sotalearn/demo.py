@@ -456,10 +456,11 @@ class Demo(anywidget.AnyWidget):
                 source._speak(was)
                 if source is not self: source.close()
         (first, alt), *_ = (*found.values(), (b'', spec['note']))
+        alt = html.escape(' '.join(alt.split()))
         data = lambda picture: base64.b64encode(picture).decode()
         size = 'width="{}" height="{}"'.format(*spec['size'])
-        shown = (f'<img src="data:image/webp;base64,{data(first)}" {size} style="max-width: 100%; height: auto" '
-                 f'alt="{html.escape(alt)}">' if found else f'<p role="alert">{html.escape(alt)}</p>')
+        shown = (f'<img src="data:image/webp;base64,{data(first)}" lang="{language}" {size} alt="{alt}" '
+                 f'style="max-width: 100%; height: auto">' if found else f'<p role="alert">{alt}</p>')
         # the first picture is in the page already
         pictures = {name: dict(alt=alt, data=data(picture) if picture is not first else None)
                     for name, (picture, alt) in found.items()}
