@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT/'tests'))
 from lab import CHROMIUM, Lab, chromium, run_all   # noqa: E402: tests/ is no package
 
-ROUNDS, MOVES, DRAG = int(os.environ.get('ROUNDS', 3)), 12, 80
+ROUNDS, MOVES, DRAG = 3, 12, 80
 WARM = 'import matplotlib.pyplot as plt, torch, ipywidgets\nimport sotalearn.demo, sotalearn.mixup, sotalearn.toynette\n%matplotlib inline'
 OURS = 'from sotalearn.mixup import mixup_demo\ndemo = mixup_demo(("church", "gas_pump"), language="en")\ndemo'
 # The same artists, drawn by the same functions, the way a notebook usually does it: with as many dots as ours, and
