@@ -1,0 +1,111 @@
+"""A real JupyterLab and a headless Chromium for the tests that need a browser."""
+import json, os, secrets, shutil, socket, subprocess, sys, time, urllib.error, urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+         '--disable-component-update', '--disable-sync']
+# What a notebook with these versions logs by itself: ipywidgets 7 in JupyterLab 4 (a missing source map, an old plugin API).
+NOT_OURS = ('Failed to load resource', 'DevTools', 'jupyterlab-manager')
+KERNEL = dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'))
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
+@contextmanager
+def chromium():
+    "A headless Chromium driven by Playwright."
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, '--headless=new'])
+        try: yield browser
+        finally: browser.close()
+
+
+class Lab:
+    """A JupyterLab in `folder` that shares no setting with the user's own.
+
+    Attributes
+    ----------
+    notebooks : pathlib.Path
+        Notebooks written here can be opened.
+    """
+
+    def __init__(self, folder, python=sys.executable, env=()):
+        self.folder, self.notebooks = Path(folder), Path(folder)/'notebooks'
+        self.notebooks.mkdir(parents=True)
+        homes = {f'JUPYTER_{kind}_DIR': str(self.folder/kind.lower()) for kind in ('CONFIG', 'DATA', 'RUNTIME')}
+        self.env = {**os.environ, **homes, 'IPYTHONDIR': str(self.folder/'ipython'), **dict(env)}
+        page_config = self.folder/'config'/'labconfig'/'page_config.json'
+        page_config.parent.mkdir(parents=True)
+        page_config.write_text(json.dumps({'disabledExtensions': {'@jupyterlab/apputils-extension:announcements': True}}))
+        self.port, self.token, self.python = free_port(), secrets.token_hex(8), python
+
+    def __enter__(self):
+        log = open(self.folder/'lab.log', 'w')
+        self.process = subprocess.Popen(
+            [self.python, '-m', 'jupyterlab', '--no-browser', '--ip=127.0.0.1', f'--port={self.port}', '--allow-root',
+             '--ServerApp.port_retries=0', f'--IdentityProvider.token={self.token}', '--LabApp.expose_app_in_browser=True',
+             f'--ServerApp.root_dir={self.notebooks}'], env=self.env, stdout=log, stderr=log, cwd=self.notebooks)
+        address = f'http://127.0.0.1:{self.port}/api?token={self.token}'
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(address, timeout=5).close()
+                return self
+            except (urllib.error.URLError, OSError):
+                if self.process.poll() is not None: break
+                time.sleep(.2)
+        raise RuntimeError(f'JupyterLab did not start:\n{(self.folder/"lab.log").read_text()[-2000:]}')
+
+    def __exit__(self, *error):
+        self.process.terminate()
+        try: self.process.wait(20)
+        except subprocess.TimeoutExpired: self.process.kill()
+
+    def write(self, name, *cells, trusted=False):
+        "Write a notebook of these code cells, or the notebook given; sign it with this JupyterLab's key if `trusted`."
+        import nbformat
+        nb = cells[0] if len(cells) == 1 and not isinstance(cells[0], str) else nbformat.v4.new_notebook(
+            cells=[nbformat.v4.new_code_cell(source) for source in cells],
+            metadata=KERNEL)
+        nbformat.write(nb, self.notebooks/name)
+        if trusted:
+            subprocess.run([self.python, '-m', 'jupyter', 'trust', str(self.notebooks/name)], env=self.env, check=True,
+                           stdout=subprocess.DEVNULL)
+        return name
+
+    def open(self, browser, name, run=True, **context):
+        "A page with the notebook `name` open and, if `run`, all its cells run. `page.troubles` collects what the console says."
+        page = browser.new_context(viewport=dict(width=1280, height=900), **context).new_page()
+        page.troubles = []
+        page.on('console', lambda told: told.type == 'error' and page.troubles.append(told.text))
+        page.on('pageerror', lambda error: page.troubles.append(str(error)))
+        page.goto(f'http://127.0.0.1:{self.port}/lab/tree/{name}?reset&token={self.token}')
+        page.wait_for_function('window.jupyterapp', timeout=60_000)
+        page.evaluate('jupyterapp.restored')
+        page.wait_for_function(f'({SESSION})?.session?.kernel?.status === "idle"', timeout=60_000)
+        if run: run_all(page)
+        return page
+
+
+SESSION = 'jupyterapp.shell.currentWidget?.sessionContext'
+
+
+def run_all(page, timeout=120_000):
+    "Run every cell of the open notebook and wait until all are done."
+    page.evaluate('jupyterapp.commands.execute("notebook:run-all-cells")')
+    page.wait_for_function('''() => {
+        const {sessionContext, content} = jupyterapp.shell.currentWidget;
+        const code = content.widgets.filter(cell => cell.model.type === 'code' && cell.model.sharedModel.source.trim());
+        return sessionContext.session?.kernel?.status === 'idle' && code.every(cell => cell.model.executionCount > 0);
+    }''', timeout=timeout)
+
+
+def our_troubles(page):
+    "What the console complained of and that is not known to come from elsewhere."
+    return [text for text in page.troubles if not any(known in text for known in NOT_OURS)]

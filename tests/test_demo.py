@@ -1,0 +1,181 @@
+"""Live figures without a browser: errors, bounds, the stored form."""
+import gc, json, os, re, subprocess, sys
+
+import pytest
+import torch
+from PIL import Image
+
+from sotalearn.demo import Choice, Demo, Slider
+from sotalearn.mixup import mixup_demo
+from sotalearn.normalization import normalization_demo
+
+DEMOS = dict(mixup=mixup_demo, normalization=normalization_demo)
+
+
+class Square(Demo):
+    "A small demo: a square whose size and kind are chosen."
+    controls = (Slider('side', ('side', '边长'), 0, 10, 1, start=5, only_if=('kind', 'square')),
+                Choice('kind', ('kind', '种类'), dict(square=('square', '方'), nothing=('nothing', '无'))))
+    size = (2, 2)
+
+    def draw(self, fig):
+        ax = fig.add_axes((0, 0, 1, 1), xlim=(0, 10), ylim=(0, 10))
+        ax.axis('off')
+        self.bar = ax.bar([0], [0], align='edge', color='k')[0]
+        return [self.bar]
+
+    def update(self, side, kind):
+        if side == 7: raise ValueError('side must not be 7')
+        if side == 8: raise KeyError('eight')
+        self.bar.set(width=side if kind == 'square' else 0, height=side)
+
+    def alt(self, side, kind): return self.say(f'A square of {side}.', f'边长为 {side} 的正方形。')
+
+
+@pytest.fixture
+def square():
+    demo = Square(language='en')
+    demo.replies = []
+    demo.send = lambda content, buffers=None: demo.replies.append((content, buffers))
+    yield demo
+    demo.close()
+
+
+def told(page): return json.loads(re.search(r'<script type="application/json">(.*?)</script>', page, re.S)[1])
+
+
+def test_a_picture_follows_its_values(square):
+    dark = lambda **values: sum(v < 128 for v in square.picture(**values).convert('L').tobytes())/(384*384)
+    assert [round(dark(side=s), 1) for s in (0, 5, 10)] == [0, .2, 1] or abs(dark(side=5) - .25) < .02
+    assert dark(side=10, kind='nothing') == 0
+
+
+def test_values_that_are_not_allowed_are_refused_in_a_sentence(square):
+    for value, said in ((float('nan'), 'got nan'), (11, 'got 11'), ('x', "got 'x'"), ({}, 'got {}'), (None, 'got None')):
+        square.side = value
+        assert said in square.note and square.note.startswith('side must be a number from 0 to 10') and square.side == 5
+    square.kind = 'circle'
+    assert square.note == "kind must be one of square, nothing, got 'circle'"
+    square.side = 6
+    assert square.note == '' and square.side == 6
+    assert 'kind is not' not in Square(side=99).note and Square(side=99).side == 5
+    assert Square(colour=1).note == 'colour is not a control of this demo; its controls: side, kind'
+    assert Square(language='fr').note.startswith('language must be one of en, zh')
+
+
+@pytest.mark.parametrize('content', [
+    None, [], 'x'*10_000_000, 7, {}, {'ask': None}, {'ask': {'side': 5}}, {'ask': {'side': 'NaN', 'kind': 'square'}},
+    {'ask': {'side': None, 'kind': 'square'}}, {'ask': {'side': 5, 'kind': ['square']*1_000_000}}, {'do': 'x'},
+    {'ask': {str(i): i for i in range(100_000)}}], ids=lambda content: str(content)[:30])
+def test_messages_that_make_no_sense_get_a_sentence(square, content):
+    square._handle_custom_msg(content, [])
+    (reply, buffers), = square.replies
+    assert buffers is None and reply['error'] and len(reply['error']) < 400 and '\n' not in reply['error']
+    square._handle_custom_msg({'ask': {'side': 5, 'kind': 'square'}}, [])
+    assert square.replies[-1][1]
+
+
+def test_a_picture_that_cannot_be_drawn_does_not_end_the_demo(square):
+    for side in (7, 8, 5): square._handle_custom_msg({'ask': {'side': side, 'kind': 'square'}}, [])
+    (seven, _), (eight, _), (five, data) = square.replies
+    assert seven == dict(name='7,0', error='side must not be 7')
+    assert eight['error'] == "This picture could not be drawn (KeyError: 'eight')"
+    assert five['name'] == '5,0' and data
+
+
+def test_a_page_cannot_change_what_the_kernel_says(square):
+    square.set_state({'note': 'x'*100, 'spec': {}, '_esm': 'alert()', 'side': 3, 'unknown': 1})
+    assert square.note == '' and square.spec and 'alert' not in square._esm and square.side == 3
+
+
+def test_pictures_are_drawn_once(square):
+    times = []
+    update = square.update
+    square.update = lambda **values: (times.append(values), update(**values))
+    for _ in range(3): square._handle_custom_msg({'ask': {'side': 5, 'kind': 'square'}}, [])
+    assert len(times) == 1
+
+
+@pytest.mark.parametrize('name', DEMOS)
+def test_the_stored_form_is_small_and_whole(name):
+    demo = DEMOS[name](language='en')
+    page = demo.html(['en', 'zh'])
+    assert len(page.encode()) <= 1_500_000
+    assert not re.search(r'https?://', page)
+    assert page.count(' hidden class') == 1 and demo.language == 'en'
+    for line, language in zip(page.split('\n'), ('en', 'zh')):
+        data = told(line)
+        assert line.startswith(f'<div lang="{language}"') and '<img src="data:image/webp' in line
+        assert set(data['pictures']) == {demo.name_of(**values) for values in demo._stored_values(demo.controls)}
+        assert len(data['pictures']) >= 20 and all(picture['alt'] for picture in data['pictures'].values())
+    demo.close()
+
+
+def test_a_demo_too_rich_to_store_keeps_its_present_picture():
+    class Noise(Square):
+        controls = (Slider('side', ('side', '边长'), 0, 60, 1, start=5),)
+        size = (5, 5)
+        def draw(self, fig):
+            self.image = fig.add_axes((0, 0, 1, 1)).imshow(torch.rand(600, 600, 3).numpy())
+            return [self.image]
+        def update(self, side): self.image.set_data(torch.rand(600, 600, 3).numpy())
+        def alt(self, side): return f'noise {side}'
+    demo = Noise()
+    assert list(told(demo.html())['pictures']) == ['5']
+
+
+def test_bad_pictures_are_told_in_the_demos_place():
+    sentences = {
+        "pictures must be one of cassette_player": mixup_demo(('church', 'mosque'), language='en'),
+        'pictures must be of two classes, got church': mixup_demo(('church', 'church'), language='en'),
+        'a picture must be a PIL image, got int': mixup_demo(dict(a=1, b=2), language='en'),
+        'x must have at least 2 values in each channel': normalization_demo(torch.zeros(0, 3, 8, 8), language='en'),
+        'x must be a batch': normalization_demo(torch.zeros(3, 8, 8), language='en'),
+        'x must hold floats': normalization_demo(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), language='en'),
+        'picture must have shape (h, w, 3)': normalization_demo(torch.rand(2, 4, 8, 8), language='en')}
+    for sentence, demo in sentences.items():
+        page = demo._repr_mimebundle_()['text/html']
+        assert f'<p role="alert">' in page and sentence in page and 'Traceback' not in page, sentence
+        assert told(page)['spec']['failed'] is True
+        demo.close()
+
+
+def test_pictures_of_any_size_and_mode():
+    demo = mixup_demo(dict(cat=Image.new('L', (13, 200), 255), bear=Image.new('RGBA', (300, 20), (0, 0, 0, 255))), language='en', t=.25)
+    assert demo.picture().getpixel((200, 600)) == (64, 64, 64)
+    assert 'A cat and a bear blended: 0.25 of the cat' in repr(demo)
+
+
+def test_the_numbers_in_words_are_those_of_the_functions():
+    from sotalearn.normalization import channel_stats
+    x = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    mean, std = channel_stats(x)
+    assert f'red {mean[0]:.2f} and {std[0]:.2f}' in repr(normalization_demo(x, language='en'))
+    assert 'red 0.00 and 1.00, green 0.00 and 1.00, blue 0.00 and 1.00' in repr(normalization_demo(x, language='en', statistics='batch'))
+
+
+def test_no_figure_is_left_in_pyplot_and_memory_is_flat():
+    "500 moves over 500 different pictures, in a process of its own."
+    program = '''
+import os, psutil
+from sotalearn.mixup import mixup_demo
+import matplotlib.pyplot as plt
+demo = mixup_demo(language='en')
+demo.send = lambda *message: None
+def move(i): demo._handle_custom_msg({'ask': {'t': i % 101/100}}, [])
+for i in range(120): move(i)
+before = psutil.Process().memory_info().rss
+for i in range(500): move(i)
+print((psutil.Process().memory_info().rss - before)/2**20, len(plt.get_fignums()))
+'''
+    run = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    grown, figures = run.stdout.split()
+    assert float(grown) < 20 and figures == '0', run.stdout + run.stderr
+
+
+def test_cells_run_again_and_again_keep_few_figures():
+    demos = [Square() for _ in range(10)]
+    for demo in demos: demo.picture()
+    assert len(Demo._drawn) <= 6
+    demos[0].picture(side=3)                       # a figure that was let go is drawn again
+    for demo in demos: demo.close()

@@ -1,0 +1,209 @@
+"""Live figures in a real JupyterLab and in files without a kernel, driven by headless Chromium."""
+import io
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+from lab import CHROMIUM, KERNEL, Lab, chromium, our_troubles
+from sotalearn.mixup import mixup_demo
+from sotalearn.normalization import normalization_demo
+
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`')
+CELLS = dict(mixup='from sotalearn.mixup import mixup_demo\ndemo = mixup_demo(("church", "gas_pump"), language="en")\ndemo',
+             normalization='from sotalearn.normalization import normalization_demo\ndemo = normalization_demo(language="en")\ndemo')
+
+
+@pytest.fixture(scope='module')
+def browser():
+    with chromium() as browser: yield browser
+
+
+@pytest.fixture(scope='module')
+def lab(tmp_path_factory):
+    with Lab(tmp_path_factory.mktemp('lab')) as lab: yield lab
+
+
+@pytest.fixture(scope='module')
+def demos():
+    "The same demos in this process: what their pictures and words must be."
+    made = dict(mixup=mixup_demo(('church', 'gas_pump'), language='en'), normalization=normalization_demo(language='en'))
+    yield made
+    for demo in made.values(): demo.close()
+
+
+def shown(page, name, where='', timeout=15_000):
+    "Wait until the picture of this name is painted; return it."
+    page.wait_for_selector(f'{where} .demo-picture[data-shown="{name}"]', timeout=timeout)
+    return page.locator(f'{where} .demo-picture').first
+
+
+def agrees(picture, demo, **values):
+    "Does the painted picture look as the demo's own at these values, and say the same?"
+    words = demo._words({**demo.values, **values})
+    seen = np.asarray(Image.open(io.BytesIO(picture.screenshot())).convert('RGB').resize((100, 100)), float)
+    meant = np.asarray(demo.picture(**values).resize((100, 100)), float)
+    assert picture.get_attribute('alt') == words
+    assert np.abs(seen - meant).mean() < 4, np.abs(seen - meant).mean()
+
+
+def drag(page, slider, share):
+    "Press the pointer on the slider's middle and let it go at `share` of its width."
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    y, thumb = box['y'] + box['height']/2, 8
+    page.mouse.move(box['x'] + box['width']/2, y)
+    page.mouse.down()
+    page.mouse.move(box['x'] + thumb + (box['width'] - 2*thumb)*share, y, steps=5)
+    page.mouse.up()
+
+
+def play_mixup(page, demo, step):
+    "Move the slider by keyboard and by pointer, and compare."
+    slider = page.get_by_role('slider', name='t: share of the first picture')
+    assert (slider.get_attribute('min'), slider.get_attribute('max')) == ('0', '1')
+    slider.focus()
+    page.keyboard.press('ArrowRight')            # which JupyterLab must not take
+    agrees(shown(page, 30 + step), demo, t=.3 + step/100)
+    assert slider.get_attribute('aria-valuetext') == f'{.3 + step/100:.2f}'
+    page.keyboard.press('End')
+    agrees(shown(page, 100), demo, t=1.)
+    drag(page, slider, .5)
+    agrees(shown(page, 50), demo, t=.5)
+
+
+def play_normalization(page, demo, step):
+    "Every control by keyboard and by pointer."
+    page.get_by_role('radio', name='nothing').focus()
+    page.keyboard.press('ArrowRight')
+    agrees(shown(page, '1,-,-'), demo, statistics='imagenet')
+    assert page.get_by_role('slider', name='mean').is_disabled()
+    page.get_by_text('your own').click()
+    agrees(shown(page, '3,50,25'), demo, statistics='own', mean=.5, std=.4)
+    mean, std = page.get_by_role('slider', name='mean'), page.get_by_role('slider', name='std')
+    mean.focus()
+    page.keyboard.press('ArrowLeft')
+    agrees(shown(page, f'3,{50 - step},25'), demo, statistics='own', mean=.5 - step/100, std=.4)
+    drag(page, std, 1)
+    agrees(shown(page, f'3,{50 - step},75'), demo, statistics='own', mean=.5 - step/100, std=.9)
+    page.get_by_text('this batch’s').click()
+    assert 'red 0.00 and 1.00' in shown(page, '2,-,-').get_attribute('alt')
+
+
+PLAY = dict(mixup=play_mixup, normalization=play_normalization)
+
+
+@pytest.mark.parametrize('name', CELLS)
+def test_live_in_jupyterlab(lab, browser, demos, name):
+    lab.write(f'{name}.ipynb', CELLS[name])
+    page = lab.open(browser, f'{name}.ipynb')
+    page.wait_for_selector('.demo-picture[data-shown]')
+    PLAY[name](page, demos[name], 1)
+    assert our_troubles(page) == []
+    page.context.close()
+
+
+def run_cell(page, source, wait=True):
+    "Run `source` in a cell below; return what it printed, or do not wait for it."
+    page.evaluate('''async ([source, wait]) => {
+        const {content} = jupyterapp.shell.currentWidget;
+        content.activeCellIndex = content.widgets.length - 1;
+        await jupyterapp.commands.execute('notebook:insert-cell-below');
+        content.activeCell.model.sharedModel.setSource(source);
+        const done = jupyterapp.commands.execute('notebook:run-cell');
+        if (wait) await done;
+    }''', [source, wait])
+    return page.locator('.jp-CodeCell').last.locator('.jp-OutputArea-output').all_inner_texts()
+
+
+def test_a_widget_among_widgets(lab, browser):
+    "Set from Python, linked with a slider, shown twice, in a box; bad values; run again; after a restart."
+    lab.write('widget.ipynb', CELLS['mixup'])
+    page = lab.open(browser, 'widget.ipynb')
+    cells = page.locator('.jp-CodeCell')
+    first = cells.nth(0).locator('.demo-picture')
+    run_cell(page, 'demo.t = .77')
+    shown(page, 77)
+    run_cell(page, 'from ipywidgets import FloatSlider, HBox, link\nother = FloatSlider(max=1, step=.01)\n'
+                   'link((demo, "t"), (other, "value"))\nHBox([demo, other])')
+    boxed = cells.nth(2).locator('.demo-picture[data-shown="77"]')
+    boxed.wait_for(timeout=15_000)
+    run_cell(page, 'other.value = .12')
+    for cell in (0, 2): cells.nth(cell).locator('.demo-picture[data-shown="12"]').wait_for(timeout=15_000)
+    run_cell(page, 'demo.t = float("nan")')
+    page.get_by_text('t must be a number from 0 to 1, got nan').first.wait_for()
+    assert page.locator('text=Traceback').count() == 0
+    cells.nth(0).get_by_role('slider').focus()
+    page.keyboard.press('ArrowRight')
+    for cell in (0, 2): cells.nth(cell).locator('.demo-picture[data-shown="13"]').wait_for(timeout=15_000)
+    run_cell(page, 'import time\nwhile other.value != .13: time.sleep(.1)\nprint(demo.t, other.value)')   # handlers have a thread of their own
+    page.get_by_text('0.13 0.13', exact=True).wait_for()
+    # again
+    page.evaluate('jupyterapp.shell.currentWidget.content.activeCellIndex = 0')
+    page.evaluate('jupyterapp.commands.execute("notebook:run-cell")')
+    cells.nth(0).locator('.demo-picture[data-shown="30"]').wait_for(timeout=15_000)
+    cells.nth(0).get_by_role('slider').focus()
+    page.keyboard.press('ArrowRight')
+    cells.nth(0).locator('.demo-picture[data-shown="31"]').wait_for(timeout=15_000)
+    # The kernel is busy: what is kept still plays, and the reader is told. (PyDLL keeps Python's lock, as some long
+    # computations do; a mere `time.sleep` leaves widgets their own thread in ipykernel 7.)
+    run_cell(page, 'import ctypes; ctypes.PyDLL(None).sleep(7)', wait=False)
+    cells.nth(0).get_by_role('slider').focus()
+    page.keyboard.press('End')
+    cells.nth(0).locator('.demo-picture[data-shown="100"]').wait_for()
+    for _ in range(45): page.keyboard.press('ArrowLeft')
+    page.get_by_text('The kernel is busy').first.wait_for(timeout=10_000)
+    cells.nth(0).locator('.demo-picture[data-shown="55"]').wait_for(timeout=20_000)
+    # the kernel goes away
+    page.evaluate('jupyterapp.shell.currentWidget.sessionContext.restartKernel()')
+    cells.nth(0).get_by_text('New pictures need a kernel').wait_for()
+    page.keyboard.press('Home')
+    cells.nth(0).locator('.demo-picture[data-shown="0"]').wait_for()
+    assert our_troubles(page) == []
+    page.context.close()
+
+
+@pytest.fixture(scope='module')
+def stored(demos, tmp_path_factory):
+    "Files that hold a demo's HTML for both languages."
+    folder, files = tmp_path_factory.mktemp('html'), {}
+    for name, demo in demos.items():
+        files[name] = folder/f'{name}.html'
+        files[name].write_text(f'<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">{demo.html(["en", "zh"])}',
+                               encoding='utf-8')
+    return files
+
+
+@pytest.mark.parametrize('width, scheme', [(1000, 'light'), (390, 'dark')])
+def test_a_file_plays_without_a_kernel_and_without_a_network(stored, browser, demos, width, scheme):
+    context = browser.new_context(offline=True, viewport=dict(width=width, height=900), color_scheme=scheme)
+    for name, file in stored.items():
+        page, troubles = context.new_page(), []
+        page.on('console', lambda told: troubles.append(told.text))
+        page.on('pageerror', lambda error: troubles.append(str(error)))
+        page.on('request', lambda asked: troubles.append(asked.url) if asked.url.startswith('http') else None)
+        page.goto(file.as_uri())
+        page.wait_for_selector('.demo-picture[data-shown]')
+        PLAY[name](page, demos[name], dict(mixup=5, normalization=25)[name])
+        assert page.evaluate('document.documentElement.scrollWidth') <= width
+        assert troubles == []
+        page.close()
+    context.close()
+
+
+def test_a_signed_copy_plays_before_a_cell_is_run(lab, browser, stored, demos):
+    output = nbformat.v4.new_output('display_data', data={'text/html': demos['mixup'].html(['en'])})
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELLS['mixup'], outputs=[output])], metadata=KERNEL)
+    lab.write('signed.ipynb', nb, trusted=True)
+    page = lab.open(browser, 'signed.ipynb', run=False)
+    page.wait_for_selector('.demo-picture[data-shown="30"]')
+    play_mixup(page, demos['mixup'], 5)
+    assert page.get_by_text('Error displaying widget').count() == 0 and our_troubles(page) == []
+    page.context.close()
+    lab.write('unsigned.ipynb', nbformat.from_dict({**nb, 'metadata': {**KERNEL, 'title': 'not signed'}}))
+    page = lab.open(browser, 'unsigned.ipynb', run=False)
+    still = page.locator('.jp-OutputArea-output img')
+    still.wait_for()
+    assert still.get_attribute('alt') == repr(demos['mixup']).split(': ', 1)[1] and still.evaluate('o => o.naturalWidth') > 500
+    page.context.close()
