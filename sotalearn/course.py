@@ -223,9 +223,10 @@ def _speak_one(outputs, language):
     others = '|'.join(o for o in LANGUAGES if o != language)
     for output in outputs:
         data = output.get('data', {})
-        if f'<img lang="{language}"' in data.get('text/html', ''):
-            one = re.sub(rf'<img lang="(?:{others})"[^>]*>\n?', '', data['text/html'])
-            data['text/html'] = one.replace(f'<img lang="{language}" hidden', f'<img lang="{language}"')
+        for tag, rest in (('img', '[^>]*>'), ('div', '.*</div>')):           # a still figure; a live one, a line each
+            if f'<{tag} lang="{language}"' in data.get('text/html', ''):
+                one = re.sub(rf'<{tag} lang="(?:{others})"{rest}\n?', '', data['text/html'])
+                data['text/html'] = one.replace(f'<{tag} lang="{language}" hidden', f'<{tag} lang="{language}"')
 
 
 def in_language(nb, language):
@@ -256,6 +257,8 @@ def in_language(nb, language):
             if 'code-fold' in _directives(cell.source): cell.metadata['jupyter'] = dict(source_hidden=True)
             cell.source = '\n'.join(line for line in cell.source.splitlines() if not line.startswith('#|'))
             if not cell.source.strip(): continue
+            # A widget lives in its kernel. Stored, Jupyter would show an error in its place.
+            cell.outputs = [o for o in cell.outputs if 'application/vnd.jupyter.widget-view+json' not in o.get('data', {})]
             _speak_one(cell.outputs, language)
         cell.metadata.pop('tags', None)
         cells.append(cell)

@@ -38,7 +38,7 @@ def blend(a, b, t):
     if not ((0 <= t) & (t <= 1)).all(): raise ValueError(f't must be from 0 to 1, got {t.tolist()}')
     return torch.lerp(b, a, t.reshape(t.shape + (1,)*(a.ndim - t.ndim)) if t.ndim else t)
 
-# %% ../nbs/06_mixup.ipynb #bd785613
+# %% ../nbs/06_mixup.ipynb #f70869be
 _SIDE = 192                               # the demo's pictures, in pixels: no more than the originals have
 _EXAMPLES = dict(church=11, gas_pump=3)   # pictures of Toynette on which the object is whole and large
 _WNIDS = dict(church='n03028079', gas_pump='n03425413')
