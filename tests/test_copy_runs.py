@@ -17,7 +17,10 @@ def test_the_chinese_copy_runs(tmp_path, monkeypatch, name):
     nb = nbformat.read(tmp_path/name, as_version=4)
     for cell in nb.cells: cell.update(outputs=[]) if cell.cell_type == 'code' else None
     NotebookClient(nb, timeout=500, kernel_name='python3', resources=dict(metadata=dict(path=str(tmp_path)))).execute()
-    shown = [o.data['text/html'] for cell in nb.cells for o in cell.get('outputs', []) if '<img lang="zh"' in o.get('data', {}).get('text/html', '')]
-    assert shown and all('<img lang="zh" alt=' in o and '<img lang="en" hidden' in o for o in shown)
+    shown = [o.data['text/html'] for cell in nb.cells for o in cell.get('outputs', []) if 'lang=' in o.get('data', {}).get('text/html', '')]
+    still, live = ([o for o in shown if o.startswith(tag)] for tag in ('<img', '<div'))
+    assert still or live
+    assert all('<img lang="zh" alt=' in o and '<img lang="en" hidden' in o for o in still)
+    assert all(o.startswith('<div lang="zh" class="sotalearn-demo">') for o in live)
     runs = tmp_path/'results'/'runs.csv'
     assert runs.exists() == (name in ('02_baseline.ipynb', '03_normalization.ipynb'))
