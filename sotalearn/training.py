@@ -119,12 +119,12 @@ class Recipe:
         shared = {f.name for f in fields(cls)} & set(asdict(knobs))
         return cls(**{**{name: getattr(knobs, name) for name in shared}, **changes})
 
-# %% ../nbs/02_baseline.ipynb #f0e370c9
+# %% ../nbs/02_baseline.ipynb #3198b04e
 class BFloat16(Callback):
     """Run the model in bfloat16 with channels last; weights, loss and optimizer stay in float32.
 
-    fastai's `to_bf16` does the same on a GPU and nothing at all on a CPU. How much time it saves depends on the
-    processor: about half of it with AVX-512 BF16 or AMX; without, it takes longer.
+    fastai's `to_bf16` does the same on a GPU and nothing at all on a CPU. It is faster on processors with AVX-512 BF16
+    or AMX and slower on others.
 
     References
     ----------
@@ -133,15 +133,15 @@ class BFloat16(Callback):
 
     def before_fit(self): self.model.to(memory_format=torch.channels_last)
 
-    def before_batch(self):
-        self.cast = torch.autocast(self.x.device.type, torch.bfloat16)
-        self.cast.__enter__()
+    def before_batch(self):     # not `autocast.__enter__()` here: an interrupt would leave all of torch in bfloat16
+        forward = type(self.model).forward.__get__(self.model)
+        self.model.forward = torch.autocast(self.x.device.type, torch.bfloat16)(forward)
 
     def after_pred(self):
-        self.cast.__exit__(None, None, None)
+        del self.model.forward
         self.learn.pred = self.pred.float()
 
-
+# %% ../nbs/02_baseline.ipynb #f0e370c9
 def make_learner(recipe):
     """A fastai `Learner` for a recipe, not trained yet.
 
