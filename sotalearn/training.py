@@ -47,6 +47,8 @@ class Recipe:
     stages : str
         Stages at smaller sizes before the last, as epochs x size or epochs x size x bs: '4x32', '2x32x128 2x48'.
         The last is then `fine_tune(epochs)` at `size`: progressive resizing. Empty for none.
+    fine_lr : float
+        Largest learning rate of the stages after the first; of no effect without stages.
     mixup, cutmix : float
         Alpha of fastai's `MixUp` or `CutMix`; 0 for none.
     smoothing : float
@@ -77,6 +79,7 @@ class Recipe:
     normalize: bool = True
     splitter: str = 'folders'
     stages: str = ''
+    fine_lr: float = 1e-3
     mixup: float = 0.
     cutmix: float = 0.
     smoothing: float = 0.
@@ -93,7 +96,7 @@ class Recipe:
         for name, *limits in (('size', 8, 1024), ('epochs', 1, 1000), ('bs', 1, 4096), ('tta', 0, 64),
                               ('train_images', 0), ('seed', 0, 2**32 - 1)):
             check_whole(getattr(self, name), name, *limits)
-        for name, *limits in (('lr', 1e-8, 10), ('mixup', 0, 100), ('cutmix', 0, 100), ('smoothing', 0, .999),
+        for name, *limits in (('lr', 1e-8, 10), ('fine_lr', 1e-8, 10), ('mixup', 0, 100), ('cutmix', 0, 100), ('smoothing', 0, .999),
                               ('wrong_labels', 0, .9)):
             check_number(getattr(self, name), name, *limits)
         if self.mixup and self.cutmix: raise ValueError(f'cutmix must be 0 with mixup {self.mixup}, got {self.cutmix}')
