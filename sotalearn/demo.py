@@ -9,6 +9,7 @@ __all__ = ['Slider', 'Choice', 'pixels', 'Photograph', 'photograph', 'Bars', 'co
 import base64, html, io, itertools, json, math, os, reprlib, threading, uuid
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -251,7 +252,7 @@ def code_line(fig):
     return fig.text(.02, .015, '', family='DejaVu Sans Mono', linespacing=1.4)
 
 # %% ../nbs/tools/demo.ipynb #9920311c
-_DENSITY = 2                       # dots for a CSS pixel: sharp on a phone and on a fine screen
+_DENSITIES = (1, 2)                # dots for a CSS pixel: the page asks for those of its screen; a stored picture has 2
 _CSS_DPI = 96
 _MOST_BYTES = 4_000_000            # of pictures that a demo keeps
 _MOST_DRAWN = 6                    # figures kept drawn: each holds 10 MB of pixels, and cells are run again and again
@@ -262,6 +263,14 @@ _WORDS = dict(
     gone=('New pictures need a kernel: run this cell again. Those seen before still work.',
           '新的图需要内核：请重新运行这个单元格。看过的图仍然可用。'))
 _SCRIPT = Path(sotalearn.__file__).with_name('demo.js')
+
+
+@contextmanager
+def _unhinted():
+    "Letters drawn as they are, not fitted to the dots one by one: a third faster, and hardly to be seen."
+    was, mpl.rcParams['text.hinting'] = mpl.rcParams['text.hinting'], 'no_hinting'
+    try: yield
+    finally: mpl.rcParams['text.hinting'] = was
 
 
 def _style(language):
@@ -390,20 +399,39 @@ class Demo(anywidget.AnyWidget):
         is_on = lambda control: not control.only_if or values[control.only_if[0]] == control.only_if[1]
         return ','.join(str(control.number(values[control.name])) if is_on(control) else '-' for control in self.controls)
 
-    def _canvas(self):
-        "The drawn figure's canvas, its background and the artists that change, drawn now if need be."
+    def _figure(self):
+        "The figure's canvas, its backgrounds so far and the artists that change; made now if need be."
         if self._id not in self._drawn:
             with mpl.rc_context(_style(self.language)):
-                fig = Figure(figsize=self.size, dpi=_CSS_DPI*_DENSITY)
-                canvas = FigureCanvasAgg(fig)
+                fig = Figure(figsize=self.size, dpi=_CSS_DPI)
                 artists = sorted(self.draw(fig), key=lambda artist: artist.zorder)
                 for artist in artists: artist.set_animated(True)
-                canvas.draw()
-                fig.set_layout_engine('none')
-            self._drawn[self._id] = canvas, canvas.copy_from_bbox(fig.bbox), artists
+            self._drawn[self._id] = FigureCanvasAgg(fig), {}, artists
             while len(self._drawn) > _MOST_DRAWN: self._drawn.popitem(last=False)
         self._drawn.move_to_end(self._id)
         return self._drawn[self._id]
+
+    def _canvas(self, density):
+        "The canvas with this many dots for a CSS pixel, all that does not change drawn on it; and the artists that do."
+        canvas, backgrounds, artists = self._figure()
+        fig = canvas.figure
+        if fig.dpi != _CSS_DPI*density: fig.dpi = _CSS_DPI*density
+        if density in backgrounds: canvas.restore_region(backgrounds[density])
+        else:
+            with mpl.rc_context(_style(self.language)): canvas.draw()
+            fig.set_layout_engine('none')
+            backgrounds[density] = canvas.copy_from_bbox(fig.bbox)
+        return canvas, artists
+
+    def _drawing(self, values, density):
+        "The picture at these checked values as a PIL image."
+        with self._lock, _unhinted():
+            self._figure()               # what `update` changes
+            self.update(**values)
+            canvas, artists = self._canvas(density)
+            for artist in artists: canvas.figure.draw_artist(artist)
+            dots = canvas.buffer_rgba()
+            return Image.frombuffer('RGBA', dots.shape[1::-1], dots, 'raw', 'RGBA', 0, 1).convert('RGB')
 
     def picture(self, **values):
         """The picture at these values; a control that is not named has its present value.
@@ -418,30 +446,23 @@ class Demo(anywidget.AnyWidget):
         ValueError
             If a value is not allowed, or the demo's own words if it cannot be drawn.
         """
-        values = self._check({**self.values, **values})
-        with self._lock:
-            canvas, background, artists = self._canvas()
-            self.update(**values)
-            canvas.restore_region(background)
-            for artist in artists: canvas.figure.draw_artist(artist)
-            dots = canvas.buffer_rgba()
-            return Image.frombuffer('RGBA', dots.shape[1::-1], dots, 'raw', 'RGBA', 0, 1).convert('RGB')
+        return self._drawing(self._check({**self.values, **values}), max(_DENSITIES))
 
     def _words(self, values):
         "The alt text at these values. Like a picture it needs what `draw` has made."
         with self._lock:
-            self._canvas()
+            self._figure()
             return self.alt(**values)
 
-    def _encoded(self, values):
+    def _encoded(self, values, density):
         "The picture as the bytes of a JPEG, and its alt text. The last ones are kept: a second view wants the same."
-        name = self.name_of(**values)
-        if name not in self._pictures:
+        key = density, self.name_of(**values)
+        if key not in self._pictures:
             buffer = io.BytesIO()
-            self.picture(**values).save(buffer, 'jpeg', quality=85, subsampling=0)
-            self._pictures[name] = buffer.getvalue(), self._words(values)
+            self._drawing(values, density).save(buffer, 'jpeg', quality=90 if density == 1 else 85, subsampling=0)
+            self._pictures[key] = buffer.getvalue(), self._words(values)
             while sum(len(data) for data, _ in self._pictures.values()) > _MOST_BYTES: self._pictures.popitem(last=False)
-        return name, *self._pictures[name]
+        return self._pictures[key]
 
     # ------------------------------------------------------------ the page's questions
 
@@ -454,12 +475,13 @@ class Demo(anywidget.AnyWidget):
         "Send the picture that the page asks for, or the sentence why not."
         reply, data = {}, None
         try:
-            if not isinstance(content, dict) or set(content) != {'ask'}:
-                raise ValueError(f'a message must be {{"ask": values}}, got {reprlib.repr(content)}')
-            values = self._check(content['ask'])
+            if not isinstance(content, dict) or not {'ask'} <= set(content) <= {'ask', 'density'}:
+                raise ValueError(f'a message must be {{"ask": values, "density": dots}}, got {reprlib.repr(content)}')
+            values, density = self._check(content['ask']), content.get('density', max(_DENSITIES))
             reply['name'] = self.name_of(**values)
-            reply['name'], data, reply['alt'] = self._encoded(values)
-            reply['mime'] = 'image/jpeg'
+            if density not in _DENSITIES: raise ValueError(f'density must be one of {_DENSITIES}, got {reprlib.repr(density)}')
+            data, alt = self._encoded(values, density)
+            reply |= dict(alt=alt, mime='image/jpeg', density=density)
         except Exception as e: reply['error'] = _sentence(e)
         self.send(reply, [data] if data else None)
 

@@ -164,6 +164,60 @@ def test_a_widget_among_widgets(lab, browser):
     page.context.close()
 
 
+def run_again(page, timeout=60_000):
+    "Run the first cell once the kernel is there."
+    page.wait_for_function('jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === "idle"', timeout=timeout)
+    page.evaluate('jupyterapp.shell.currentWidget.content.activeCellIndex = 0')
+    page.evaluate('jupyterapp.commands.execute("notebook:run-cell")')
+
+
+# The ways a kernel goes, from a cell or from the menu. The last takes the request that is under way with it.
+ENDS = dict(
+    dies=lambda page: run_cell(page, 'import os; os._exit(1)', wait=False),
+    is_shut_down=lambda page: page.evaluate('jupyterapp.shell.currentWidget.sessionContext.shutdown()'),
+    dies_while_asked=lambda page: run_cell(page, 'import ctypes, os; ctypes.PyDLL(None).sleep(4); os._exit(1)', wait=False))
+
+
+def test_a_kernel_that_has_died(lab, browser):
+    "What was seen still plays, a sentence says that nothing new can come; after a restart the cell is live again."
+    lab.write('dead.ipynb', CELLS['mixup'])
+    page = lab.open(browser, 'dead.ipynb')
+    figure = page.locator('.jp-CodeCell').first
+    said, slider = figure.locator('.demo-note'), figure.get_by_role('slider')
+    for end, kill in ENDS.items():
+        shown(page, 30, timeout=60_000)
+        slider.focus()
+        page.keyboard.press('ArrowRight')
+        shown(page, 31)                                  # asked of the kernel
+        assert said.inner_text() == ''
+        kill(page)
+        if end == 'dies_while_asked':
+            slider.focus()
+            page.keyboard.press('PageUp')                # 10 steps on
+            figure.get_by_text('The kernel is busy').wait_for(timeout=15_000)
+        figure.get_by_text('New pictures need a kernel').wait_for(timeout=60_000)
+        if end != 'is_shut_down':                        # JupyterLab says so, too, and starts another by itself
+            page.get_by_text('appears to have died').wait_for(timeout=60_000)
+            page.keyboard.press('Enter')
+            page.locator('.jp-Dialog').wait_for(state='detached')
+        slider.focus()
+        page.keyboard.press('Home')
+        shown(page, 0)
+        page.keyboard.press('End')
+        shown(page, 100)
+        for _ in range(37): page.keyboard.press('ArrowLeft')
+        assert slider.get_attribute('aria-valuetext') == '0.63'
+        assert figure.locator('.demo-stale').count() == 1 and said.inner_text().startswith('New pictures need a kernel')
+        assert page.locator('text=Traceback').count() == 0
+        if end == 'is_shut_down': page.evaluate('jupyterapp.shell.currentWidget.sessionContext.restartKernel()')
+        run_again(page)
+        shown(page, 30, timeout=60_000)
+    run_cell(page, 'demo.t = .77')
+    shown(page, 77)
+    assert our_troubles(page) == []
+    page.context.close()
+
+
 @pytest.fixture(scope='module')
 def stored(demos, tmp_path_factory):
     "Files that hold a demo's HTML for both languages."
