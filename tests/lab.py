@@ -85,25 +85,41 @@ class Lab:
         page.troubles = []
         page.on('console', lambda told: told.type == 'error' and page.troubles.append(told.text))
         page.on('pageerror', lambda error: page.troubles.append(str(error)))
-        page.goto(f'http://127.0.0.1:{self.port}/lab/tree/{name}?reset&token={self.token}')
-        page.wait_for_function('window.jupyterapp', timeout=60_000)
+        page.goto(f'http://127.0.0.1:{self.port}/lab/tree/{name}?reset&token={self.token}', timeout=120_000)
+        page.wait_for_function('window.jupyterapp', timeout=120_000)
         page.evaluate('jupyterapp.restored')
-        page.wait_for_function(f'({SESSION})?.session?.kernel?.status === "idle"', timeout=60_000)
+        wait_idle(page)
         if run: run_all(page)
         return page
 
 
-SESSION = 'jupyterapp.shell.currentWidget?.sessionContext'
+STATE = '''() => {
+    const {sessionContext, content} = jupyterapp.shell.currentWidget ?? {};
+    const code = (content?.widgets ?? []).filter(cell => cell.model.type === 'code' && cell.model.sharedModel.source.trim());
+    return {
+        kernel: sessionContext?.session?.kernel?.status ?? 'none',
+        cells_not_run: code.filter(cell => !(cell.model.executionCount > 0)).length,
+        errors: code.flatMap(cell => cell.model.sharedModel.outputs).filter(o => o.output_type === 'error').map(o => `${o.ename}: ${o.evalue}`),
+        dialog: document.querySelector('.jp-Dialog')?.innerText ?? '',
+    };
+}'''
 
 
-def run_all(page, timeout=120_000):
+def wait_idle(page, all_run=False, timeout=180_000):
+    "Wait until the kernel is idle and, if asked, every cell has run; say what stands in the way if that cannot be or takes too long."
+    from playwright.sync_api import TimeoutError
+    done = 'all => (o => o.kernel === "idle" && (!all || !o.cells_not_run || o.errors.length))((%s)())' % STATE
+    try: page.wait_for_function(done, arg=all_run, timeout=timeout)
+    except TimeoutError: pass
+    else:
+        if not all_run or not page.evaluate(STATE)['cells_not_run']: return
+    raise RuntimeError(f'the notebook is not done: {page.evaluate(STATE)}; the console says {page.troubles}')
+
+
+def run_all(page):
     "Run every cell of the open notebook and wait until all are done."
     page.evaluate('jupyterapp.commands.execute("notebook:run-all-cells")')
-    page.wait_for_function('''() => {
-        const {sessionContext, content} = jupyterapp.shell.currentWidget;
-        const code = content.widgets.filter(cell => cell.model.type === 'code' && cell.model.sharedModel.source.trim());
-        return sessionContext.session?.kernel?.status === 'idle' && code.every(cell => cell.model.executionCount > 0);
-    }''', timeout=timeout)
+    wait_idle(page, all_run=True)
 
 
 def our_troubles(page):

@@ -7,10 +7,12 @@ import pytest
 from PIL import Image
 
 from lab import CHROMIUM, KERNEL, Lab, chromium, our_troubles
+from sotalearn.course import chapters, in_language
 from sotalearn.mixup import mixup_demo
 from sotalearn.normalization import normalization_demo
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`')
+SMALL = dict(SOTALEARN_DATASET='toynette', SOTALEARN_EPOCHS='1', SOTALEARN_SIZE='32', SOTALEARN_TRAIN_IMAGES='200', SOTALEARN_LANGUAGE='en')
+pytestmark = [pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`'), pytest.mark.timeout(600)]
 CELLS = dict(mixup='from sotalearn.mixup import mixup_demo\ndemo = mixup_demo(("church", "gas_pump"), language="en")\ndemo',
              normalization='from sotalearn.normalization import normalization_demo\ndemo = normalization_demo(language="en")\ndemo')
 
@@ -22,7 +24,7 @@ def browser():
 
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
-    with Lab(tmp_path_factory.mktemp('lab')) as lab: yield lab
+    with Lab(tmp_path_factory.mktemp('lab'), env=SMALL) as lab: yield lab
 
 
 @pytest.fixture(scope='module')
@@ -51,12 +53,13 @@ def agrees(picture, demo, **values):
 def drag(page, slider, share):
     "Press the pointer on the slider's middle and let it go at `share` of its width."
     slider.scroll_into_view_if_needed()
-    box = slider.bounding_box()
+    box, place = slider.bounding_box(), page.locator('.demo-picture').first.bounding_box()
     y, thumb = box['y'] + box['height']/2, 8
     page.mouse.move(box['x'] + box['width']/2, y)
     page.mouse.down()
     page.mouse.move(box['x'] + thumb + (box['width'] - 2*thumb)*share, y, steps=5)
     page.mouse.up()
+    assert page.locator('.demo-picture').first.bounding_box() == place      # nothing jumps
 
 
 def play_mixup(page, demo, step):
@@ -94,14 +97,22 @@ def play_normalization(page, demo, step):
 PLAY = dict(mixup=play_mixup, normalization=play_normalization)
 
 
+CHAPTERS = dict(mixup='06_mixup.ipynb', normalization='03_normalization.ipynb')
+
+
 @pytest.mark.parametrize('name', CELLS)
-def test_live_in_jupyterlab(lab, browser, demos, name):
-    lab.write(f'{name}.ipynb', CELLS[name])
-    page = lab.open(browser, f'{name}.ipynb')
+def test_a_chapter_opened_and_run(lab, browser, name):
+    "The chapter as a learner gets it, run from the top to its demo, which then is live."
+    nb = in_language(nbformat.read(next(o for o in chapters() if o.name == CHAPTERS[name]), as_version=4), 'en')
+    last = next(i for i, cell in enumerate(nb.cells) if cell.cell_type == 'code' and cell.source.startswith(f'demo = {name}_demo('))
+    lab.write(CHAPTERS[name], nbformat.from_dict({**nb, 'cells': nb.cells[:last + 1]}))
+    page = lab.open(browser, CHAPTERS[name])
     page.wait_for_selector('.demo-picture[data-shown]')
-    PLAY[name](page, demos[name], 1)
+    demo = dict(mixup=mixup_demo, normalization=normalization_demo)[name](language='en')
+    PLAY[name](page, demo, 1)
     assert our_troubles(page) == []
     page.context.close()
+    demo.close()
 
 
 def run_cell(page, source, wait=True):
@@ -146,6 +157,11 @@ def test_a_widget_among_widgets(lab, browser):
     cells.nth(0).get_by_role('slider').focus()
     page.keyboard.press('ArrowRight')
     cells.nth(0).locator('.demo-picture[data-shown="31"]').wait_for(timeout=15_000)
+    # as fine as the screen, also when that changes
+    assert first.evaluate('o => o.naturalWidth/o.width') == 1
+    device = page.context.new_cdp_session(page)
+    device.send('Emulation.setDeviceMetricsOverride', dict(width=1280, height=900, deviceScaleFactor=2, mobile=False))
+    page.wait_for_function('o => o.naturalWidth === 2*o.width', arg=first.element_handle())
     # The kernel is busy: what is kept still plays, and the reader is told. (PyDLL keeps Python's lock, as some long
     # computations do; a mere `time.sleep` leaves widgets their own thread in ipykernel 7.)
     run_cell(page, 'import ctypes; ctypes.PyDLL(None).sleep(7)', wait=False)
@@ -209,7 +225,7 @@ def test_a_kernel_that_has_died(lab, browser):
         assert slider.get_attribute('aria-valuetext') == '0.63'
         assert figure.locator('.demo-stale').count() == 1 and said.inner_text().startswith('New pictures need a kernel')
         assert page.locator('text=Traceback').count() == 0
-        if end == 'is_shut_down': page.evaluate('jupyterapp.shell.currentWidget.sessionContext.restartKernel()')
+        if end == 'is_shut_down': page.evaluate('jupyterapp.shell.currentWidget.sessionContext.changeKernel({name: "python3"})')
         run_again(page)
         shown(page, 30, timeout=60_000)
     run_cell(page, 'demo.t = .77')
@@ -244,6 +260,21 @@ def test_a_file_plays_without_a_kernel_and_without_a_network(stored, browser, de
         assert troubles == []
         page.close()
     context.close()
+
+
+def test_an_exported_file_plays_without_a_network(browser, demos, tmp_path):
+    "What JupyterLab's menu exports; its own template asks for MathJax, in vain here."
+    from nbconvert import HTMLExporter
+    for name, demo in demos.items():
+        output = nbformat.v4.new_output('display_data', data=demo._repr_mimebundle_())
+        nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELLS[name], outputs=[output])], metadata=KERNEL)
+        file = tmp_path/f'{name}.html'
+        file.write_text(HTMLExporter().from_notebook_node(nb)[0], encoding='utf-8')
+        page = browser.new_context(offline=True).new_page()
+        page.goto(file.as_uri(), wait_until='commit')
+        page.wait_for_selector('.demo-picture[data-shown]')
+        PLAY[name](page, demo, dict(mixup=10, normalization=25)[name])
+        page.context.close()
 
 
 def test_a_signed_copy_plays_before_a_cell_is_run(lab, browser, stored, demos):
