@@ -28,6 +28,7 @@ const STYLE = `
 body[data-jp-theme-light] .sotalearn-demo.sotalearn-demo { --demo-paper: var(--jp-layout-color1); --demo-ink: var(--jp-ui-font-color1);
   --demo-soft: var(--jp-ui-font-color2); --demo-line: var(--jp-border-color2); }
 .sotalearn-demo[hidden] { display: none; }
+@media (max-width: 480px) { .sotalearn-demo.sotalearn-demo { padding: 6px; } }
 .sotalearn-demo .demo-body { display: flex; flex-wrap: wrap; gap: 14px 22px; align-items: flex-start; }
 .sotalearn-demo .demo-picture { display: block; flex: 0 1 auto; margin: 0; max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 .sotalearn-demo .demo-picture.demo-stale { opacity: .35; }

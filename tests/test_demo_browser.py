@@ -183,8 +183,10 @@ def test_a_widget_among_widgets(lab, browser):
 def run_again(page, timeout=60_000):
     "Run the first cell once the kernel is there."
     page.wait_for_function('jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === "idle"', timeout=timeout)
-    page.evaluate('jupyterapp.shell.currentWidget.content.activeCellIndex = 0')
-    page.evaluate('jupyterapp.commands.execute("notebook:run-cell")')
+    page.evaluate('''() => {
+        jupyterapp.shell.currentWidget.content.activeCellIndex = 0;
+        jupyterapp.commands.execute('notebook:run-cell');
+    }''')
 
 
 # The ways a kernel goes, from a cell or from the menu. The last takes the request that is under way with it.
