@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lab import CHROMIUM, KERNEL, Lab, chromium, our_troubles
+from lab import CHROMIUM, KERNEL, PATIENCE, Lab, chromium, our_troubles
 from sotalearn.course import chapters, in_language
 from sotalearn.mixup import mixup_demo
 from sotalearn.normalization import normalization_demo
 
 SMALL = dict(SOTALEARN_DATASET='toynette', SOTALEARN_EPOCHS='1', SOTALEARN_SIZE='32', SOTALEARN_TRAIN_IMAGES='200', SOTALEARN_LANGUAGE='en')
-pytestmark = [pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`'), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`'), pytest.mark.timeout(1200)]
 CELLS = dict(mixup='from sotalearn.mixup import mixup_demo\ndemo = mixup_demo(("church", "gas_pump"), language="en")\ndemo',
              normalization='from sotalearn.normalization import normalization_demo\ndemo = normalization_demo(language="en")\ndemo')
 
@@ -35,9 +35,9 @@ def demos():
     for demo in made.values(): demo.close()
 
 
-def shown(page, name, where='', timeout=15_000):
+def shown(page, name, where=''):
     "Wait until the picture of this name is painted; return it."
-    page.wait_for_selector(f'{where} .demo-picture[data-shown="{name}"]', timeout=timeout)
+    page.wait_for_selector(f'{where} .demo-picture[data-shown="{name}"]')
     return page.locator(f'{where} .demo-picture').first
 
 
@@ -139,24 +139,24 @@ def test_a_widget_among_widgets(lab, browser):
     run_cell(page, 'from ipywidgets import FloatSlider, HBox, link\nother = FloatSlider(max=1, step=.01)\n'
                    'link((demo, "t"), (other, "value"))\nHBox([demo, other])')
     boxed = cells.nth(2).locator('.demo-picture[data-shown="77"]')
-    boxed.wait_for(timeout=15_000)
+    boxed.wait_for()
     run_cell(page, 'other.value = .12')
-    for cell in (0, 2): cells.nth(cell).locator('.demo-picture[data-shown="12"]').wait_for(timeout=15_000)
+    for cell in (0, 2): cells.nth(cell).locator('.demo-picture[data-shown="12"]').wait_for()
     run_cell(page, 'demo.t = float("nan")')
     page.get_by_text('t must be a number from 0 to 1, got nan').first.wait_for()
     assert page.locator('text=Traceback').count() == 0
     cells.nth(0).get_by_role('slider').focus()
     page.keyboard.press('ArrowRight')
-    for cell in (0, 2): cells.nth(cell).locator('.demo-picture[data-shown="13"]').wait_for(timeout=15_000)
+    for cell in (0, 2): cells.nth(cell).locator('.demo-picture[data-shown="13"]').wait_for()
     run_cell(page, 'import time\nwhile other.value != .13: time.sleep(.1)\nprint(demo.t, other.value)')   # handlers have a thread of their own
     page.get_by_text('0.13 0.13', exact=True).wait_for()
     # again
     page.evaluate('jupyterapp.shell.currentWidget.content.activeCellIndex = 0')
     page.evaluate('jupyterapp.commands.execute("notebook:run-cell")')
-    cells.nth(0).locator('.demo-picture[data-shown="30"]').wait_for(timeout=15_000)
+    cells.nth(0).locator('.demo-picture[data-shown="30"]').wait_for()
     cells.nth(0).get_by_role('slider').focus()
     page.keyboard.press('ArrowRight')
-    cells.nth(0).locator('.demo-picture[data-shown="31"]').wait_for(timeout=15_000)
+    cells.nth(0).locator('.demo-picture[data-shown="31"]').wait_for()
     # as fine as the screen, also when that changes
     assert first.evaluate('o => o.naturalWidth/o.width') == 1
     device = page.context.new_cdp_session(page)
@@ -169,8 +169,8 @@ def test_a_widget_among_widgets(lab, browser):
     page.keyboard.press('End')
     cells.nth(0).locator('.demo-picture[data-shown="100"]').wait_for()
     for _ in range(45): page.keyboard.press('ArrowLeft')
-    page.get_by_text('The kernel is busy').first.wait_for(timeout=10_000)
-    cells.nth(0).locator('.demo-picture[data-shown="55"]').wait_for(timeout=20_000)
+    page.get_by_text('The kernel is busy').first.wait_for()
+    cells.nth(0).locator('.demo-picture[data-shown="55"]').wait_for()
     # the kernel goes away
     page.evaluate('jupyterapp.shell.currentWidget.sessionContext.restartKernel()')
     cells.nth(0).get_by_text('New pictures need a kernel').wait_for()
@@ -180,9 +180,9 @@ def test_a_widget_among_widgets(lab, browser):
     page.context.close()
 
 
-def run_again(page, timeout=60_000):
+def run_again(page):
     "Run the first cell once the kernel is there."
-    page.wait_for_function('jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === "idle"', timeout=timeout)
+    page.wait_for_function('jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === "idle"')
     page.evaluate('''() => {
         jupyterapp.shell.currentWidget.content.activeCellIndex = 0;
         jupyterapp.commands.execute('notebook:run-cell');
@@ -203,7 +203,7 @@ def test_a_kernel_that_has_died(lab, browser):
     figure = page.locator('.jp-CodeCell').first
     said, slider = figure.locator('.demo-note'), figure.get_by_role('slider')
     for end, kill in ENDS.items():
-        shown(page, 30, timeout=60_000)
+        shown(page, 30)
         slider.focus()
         page.keyboard.press('ArrowRight')
         shown(page, 31)                                  # asked of the kernel
@@ -212,10 +212,10 @@ def test_a_kernel_that_has_died(lab, browser):
         if end == 'dies_while_asked':
             slider.focus()
             page.keyboard.press('PageUp')                # 10 steps on
-            figure.get_by_text('The kernel is busy').wait_for(timeout=15_000)
-        figure.get_by_text('New pictures need a kernel').wait_for(timeout=60_000)
+            figure.get_by_text('The kernel is busy').wait_for()
+        figure.get_by_text('New pictures need a kernel').wait_for()
         if end != 'is_shut_down':                        # JupyterLab says so, too, and starts another by itself
-            page.get_by_text('appears to have died').wait_for(timeout=60_000)
+            page.get_by_text('appears to have died').wait_for()
             page.keyboard.press('Enter')
             page.locator('.jp-Dialog').wait_for(state='detached')
         slider.focus()
@@ -229,7 +229,7 @@ def test_a_kernel_that_has_died(lab, browser):
         assert page.locator('text=Traceback').count() == 0
         if end == 'is_shut_down': page.evaluate('jupyterapp.shell.currentWidget.sessionContext.changeKernel({name: "python3"})')
         run_again(page)
-        shown(page, 30, timeout=60_000)
+        shown(page, 30)
     run_cell(page, 'demo.t = .77')
     shown(page, 77)
     assert our_troubles(page) == []
@@ -250,6 +250,7 @@ def stored(demos, tmp_path_factory):
 @pytest.mark.parametrize('width, scheme', [(1000, 'light'), (390, 'dark')])
 def test_a_file_plays_without_a_kernel_and_without_a_network(stored, browser, demos, width, scheme):
     context = browser.new_context(offline=True, viewport=dict(width=width, height=900), color_scheme=scheme)
+    context.set_default_timeout(PATIENCE)
     for name, file in stored.items():
         page, troubles = context.new_page(), []
         page.on('console', lambda told: troubles.append(told.text))
@@ -273,6 +274,7 @@ def test_an_exported_file_plays_without_a_network(browser, demos, tmp_path):
         file = tmp_path/f'{name}.html'
         file.write_text(HTMLExporter().from_notebook_node(nb)[0], encoding='utf-8')
         page = browser.new_context(offline=True).new_page()
+        page.set_default_timeout(PATIENCE)
         page.goto(file.as_uri(), wait_until='commit')
         page.wait_for_selector('.demo-picture[data-shown]')
         PLAY[name](page, demo, dict(mixup=10, normalization=25)[name])
