@@ -322,13 +322,14 @@ function openFigure(root, spec, stored = {}) {
     kernel?.disposed?.connect(loseKernel);
     // Zoomed in, or moved to a finer screen: pictures made for a coarse one are asked for again.
     const sharpness = matchMedia('(min-resolution: 1.01dppx)');
-    sharpness.addEventListener('change', show);
+    const sharpen = () => { if (root.isConnected) show(); };
+    sharpness.addEventListener('change', sharpen);
     hearNote();
     followKernel();
     show();
     return () => {
       for (const [event, heard] of events) widget.off(event, heard);
-      sharpness.removeEventListener('change', show);
+      sharpness.removeEventListener('change', sharpen);
       kernel?.statusChanged?.disconnect(watchKernel);
       kernel?.disposed?.disconnect(loseKernel);
     };

@@ -1,5 +1,7 @@
 """Live figures in a real JupyterLab and in files without a kernel, driven by headless Chromium."""
 import io
+import os
+import secrets
 
 import nbformat
 import numpy as np
@@ -162,14 +164,14 @@ def test_a_widget_among_widgets(lab, browser):
     device = page.context.new_cdp_session(page)
     device.send('Emulation.setDeviceMetricsOverride', dict(width=1280, height=900, deviceScaleFactor=2, mobile=False))
     page.wait_for_function('o => o.naturalWidth === 2*o.width', arg=first.element_handle())
-    # The kernel is busy: what is kept still plays, and the reader is told. (PyDLL keeps Python's lock, as some long
-    # computations do; a mere `time.sleep` leaves widgets their own thread in ipykernel 7.)
-    run_cell(page, 'import ctypes; ctypes.PyDLL(None).sleep(7)', wait=False)
+    # The kernel is busy: what is kept still plays, and the reader is told.
+    let_go = hold(page, lab)
     cells.nth(0).get_by_role('slider').focus()
     page.keyboard.press('End')
     cells.nth(0).locator('.demo-picture[data-shown="100"]').wait_for()
     for _ in range(45): page.keyboard.press('ArrowLeft')
     page.get_by_text('The kernel is busy').first.wait_for()
+    let_go()
     cells.nth(0).locator('.demo-picture[data-shown="55"]').wait_for()
     # the kernel goes away
     page.evaluate('jupyterapp.shell.currentWidget.sessionContext.restartKernel()')
@@ -178,6 +180,19 @@ def test_a_widget_among_widgets(lab, browser):
     cells.nth(0).locator('.demo-picture[data-shown="0"]').wait_for()
     assert our_troubles(page) == []
     page.context.close()
+
+
+def hold(page, lab, then=''):
+    """Run a cell that keeps Python's lock, as some long computations do, until what is returned is called.
+
+    A mere `time.sleep` would leave widgets their own thread in ipykernel 7: PyDLL does not, and opening a pipe waits.
+    """
+    gate, begun = (lab.folder/f'{what}-{secrets.token_hex(4)}' for what in ('gate', 'begun'))
+    os.mkfifo(gate)
+    run_cell(page, f'import ctypes, os, pathlib\npathlib.Path({str(begun)!r}).touch()\n'
+                   f'ctypes.PyDLL(None).open({str(gate).encode()!r}, 0)\n{then}', wait=False)
+    while not begun.exists(): page.wait_for_timeout(100)
+    return lambda: os.close(os.open(gate, os.O_WRONLY))
 
 
 def run_again(page):
@@ -189,11 +204,11 @@ def run_again(page):
     }''')
 
 
-# The ways a kernel goes, from a cell or from the menu. The last takes the request that is under way with it.
+# The ways a kernel goes: by itself, from the menu, with a request that is under way.
 ENDS = dict(
-    dies=lambda page: run_cell(page, 'import os; os._exit(1)', wait=False),
-    is_shut_down=lambda page: page.evaluate('jupyterapp.shell.currentWidget.sessionContext.shutdown()'),
-    dies_while_asked=lambda page: run_cell(page, 'import ctypes, os; ctypes.PyDLL(None).sleep(4); os._exit(1)', wait=False))
+    dies=lambda page, lab: run_cell(page, 'import os; os._exit(1)', wait=False),
+    is_shut_down=lambda page, lab: page.evaluate('jupyterapp.shell.currentWidget.sessionContext.shutdown()'),
+    dies_while_asked=lambda page, lab: hold(page, lab, then='os._exit(1)'))
 
 
 def test_a_kernel_that_has_died(lab, browser):
@@ -208,11 +223,12 @@ def test_a_kernel_that_has_died(lab, browser):
         page.keyboard.press('ArrowRight')
         shown(page, 31)                                  # asked of the kernel
         assert said.inner_text() == ''
-        kill(page)
+        let_go = kill(page, lab)
         if end == 'dies_while_asked':
             slider.focus()
             page.keyboard.press('PageUp')                # 10 steps on
             figure.get_by_text('The kernel is busy').wait_for()
+            let_go()
         figure.get_by_text('New pictures need a kernel').wait_for()
         if end != 'is_shut_down':                        # JupyterLab says so, too, and starts another by itself
             page.get_by_text('appears to have died').wait_for()
