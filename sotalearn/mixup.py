@@ -277,7 +277,7 @@ def weight_facts(alpha=.4):
     return dict(mean=beta.sf(.5, alpha + 1, alpha), median=beta.ppf(.75, alpha, alpha),
                 above_90=2*beta.sf(.9, alpha, alpha), above_99=2*beta.sf(.99, alpha, alpha))
 
-# %% ../nbs/06_mixup.ipynb #425466d5
+# %% ../nbs/06_mixup.ipynb #e0e3f68b
 def _middles(alpha, n=5):
     "The weights of `n` typical images, rising: the middle of each n-th of all weights."
     from scipy.stats import beta
@@ -318,7 +318,7 @@ def alpha_demo(language=None, alpha=.4):
             self.used, = ax.plot(self.at[199:], 0*self.at[199:], color=COLOURS['mixup'], lw=2.5)
             self.mean = ax.axvline(.5, color=COLOURS['ink'], lw=1)
             self.facts = ax.text(.07, 5.8, '', va='top', linespacing=1.5)
-            fig.text(.05, .295, self.label('five typical images, and their weights:', '五张典型的图，以及它们的权重：'))
+            fig.text(.05, .275, self.label('five typical images, and their weights:', '五张典型的图，以及它们的权重：'))
             lefts = [.05 + .185*i for i in range(5)]
             self.images = [_titled(fig, (left, .055, .16, .189), self.pictures[0]) for left in lefts]
             self.weights = [fig.text(left + .08, .01, '', ha='center') for left in lefts]
@@ -373,8 +373,8 @@ def mix_batch(x, targets, n_classes, alpha=.4):
     t, order = mixup_weights(len(x), alpha), torch.randperm(len(x))
     return blend(x, x[order], t), blend(y, y[order], t)
 
-# %% ../nbs/06_mixup.ipynb #dc3d8925
-def loss_floor(alpha=.4, n_classes=10):
+# %% ../nbs/06_mixup.ipynb #1e9ff32d
+def loss_floor(alpha=.4, same_class=.1):
     """The lowest cross entropy that training with Mixup can reach: the mean entropy of its targets.
 
     A target with the parts λ and 1 − λ has the entropy −λ log λ − (1 − λ) log(1 − λ), whose mean over Beta(alpha, alpha)
@@ -384,8 +384,8 @@ def loss_floor(alpha=.4, n_classes=10):
     ----------
     alpha : float
         From 0.01 to 100.
-    n_classes : int
-        2 or more, each with as many images.
+    same_class : float
+        The chance that two images are of one class, from 0 to 1: one over the number of classes if all are as frequent.
 
     Returns
     -------
@@ -397,11 +397,11 @@ def loss_floor(alpha=.4, n_classes=10):
     ValueError
         If an argument is outside its range.
     """
-    alpha, n_classes = check_number(alpha, 'alpha', .01, 100), check_whole(n_classes, 'n_classes', 2)
-    two_classes = torch.digamma(torch.tensor([2*alpha + 1, alpha + 1], dtype=torch.float64))
-    return (1 - 1/n_classes)*(two_classes[0] - two_classes[1]).item()
+    alpha, same_class = check_number(alpha, 'alpha', .01, 100), check_number(same_class, 'same_class', 0, 1)
+    high, low = torch.digamma(torch.tensor([2*alpha + 1, alpha + 1], dtype=torch.float64)).tolist()
+    return (1 - same_class)*(high - low)
 
-# %% ../nbs/06_mixup.ipynb #0d904f5e
+# %% ../nbs/06_mixup.ipynb #d9fd3962
 def manifold_mixup(alpha=.4, layers=(0, 1, 2)):
     """A fastai callback that blends activations instead of pictures: manifold mixup.
 
@@ -434,6 +434,8 @@ def manifold_mixup(alpha=.4, layers=(0, 1, 2)):
     if not layers: raise ValueError('layers must name at least one child of the model, got none')
 
     class ManifoldMixUp(MixHandler):
+        def __reduce__(self): return manifold_mixup, (alpha, layers), self.__dict__     # for learn.export(): no file defines this class
+
         def before_fit(self):
             n = len(list(self.model.children()))
             if max(layers) >= n: raise ValueError(f'layers must be from 0 to {n - 1} for this model, got {max(layers)}')
@@ -443,11 +445,13 @@ def manifold_mixup(alpha=.4, layers=(0, 1, 2)):
 
         def before_batch(self):
             self.lam = mixup_weights(len(self.y), alpha).to(self.y.device)
-            self.order = torch.randperm(len(self.y), device=self.y.device)
-            self.yb1 = tuple(y[self.order] for y in self.yb)
+            self.shuffle = torch.randperm(len(self.y), device=self.y.device)
+            self.yb1 = tuple(y[self.shuffle] for y in self.yb)
             layer = list(self.model.children())[random.choice(layers)]
-            self.hook = layer.register_forward_hook(lambda layer, inputs, out: blend(out, out[self.order], self.lam))
+            self.hook = layer.register_forward_hook(self.blend_once)
 
-        def after_pred(self): self.hook.remove()
+        def blend_once(self, layer, inputs, out):
+            self.hook.remove()
+            return blend(out, out[self.shuffle], self.lam)
 
     return ManifoldMixUp(alpha)
