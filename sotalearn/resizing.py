@@ -91,7 +91,7 @@ def _cost(work, seconds):
     def seconds_per_image(size): return float(fixed + by_area*scale(size))
     return seconds_per_image
 
-# %% ../nbs/04_progressive_resizing.ipynb #b5f837e6
+# %% ../nbs/04_progressive_resizing.ipynb #d487e3a9
 def check_stages(stages):
     """`stages` as a list of (epochs, size, bs), if one can train by them.
 
@@ -110,10 +110,11 @@ def check_stages(stages):
     ValueError
         In one sentence that says what is wrong with them.
     """
-    try: stages = [tuple(stage) for stage in stages]
-    except TypeError: raise ValueError(f'stages must be a list of (epochs, size, bs), got {stages!r}') from None
+    given = stages
+    try: stages = [tuple(stage) for stage in given]
+    except TypeError: stages = []
     if not stages or any(len(stage) != 3 for stage in stages):
-        raise ValueError(f'stages must be a list of (epochs, size, bs), got {stages!r}')
+        raise ValueError(f'stages must be a list of (epochs, size, bs), got {given!r}')
     limits = ('stages: epochs', 1, 1000), ('stages: size', 8, 4096), ('stages: bs', 2, 65536)
     stages = [tuple(check_whole(o, *limit) for o, limit in zip(stage, limits)) for stage in stages]
     sizes = [size for _, size, _ in stages]
@@ -121,7 +122,7 @@ def check_stages(stages):
         raise ValueError(f'stages must grow in size from one to the next, got sizes {", ".join(map(str, sizes))}')
     return stages
 
-# %% ../nbs/04_progressive_resizing.ipynb #7c7fb282
+# %% ../nbs/04_progressive_resizing.ipynb #8ded458c
 def _same_classes(new, old):
     "The DataLoaders `new` if they have the classes of `old`, which the model's last layer was made for."
     if list(new.vocab) != list(old.vocab):
@@ -140,7 +141,7 @@ def _dls_of(learn):
 
 def fit_stages(learn):
     "Train `learn` as its recipe's `stages` and its last stage say: the argument `fit` of `sotalearn.training.train`."
-    learn.stages = progressive_fit(learn, learn.recipe.schedule(), learn.recipe.lr)
+    learn.stages = progressive_fit(learn, learn.recipe.schedule(), learn.recipe.lr, learn.recipe.fine_lr)
 
 # %% ../nbs/04_progressive_resizing.ipynb #8f4d7db8
 def progressive_fit(learn, stages, lr=3e-3, fine_lr=1e-3, dls_at=None, pretrained=False):
@@ -215,8 +216,8 @@ def schedule_seconds(stages, seconds_per_image, n_train, n_val=0):
     "The seconds that training by `stages` will take, from a cost as `fit_cost` returns it; see `images_seen`."
     return sum(images*seconds_per_image(size) for size, images in images_seen(stages, n_train, n_val).items())
 
-# %% ../nbs/04_progressive_resizing.ipynb #1ccb0fed
-_SCHEDULES = {128: (('', 5), ('6x64', 2), ('3x64', 1)), 64: (('', 5), ('6x32', 2))}       # stages, epochs: what was measured
+# %% ../nbs/04_progressive_resizing.ipynb #80fcd51d
+_SCHEDULES = {128: (('', 5), ('6x64', 2), ('3x64', 1)), 64: (('', 5), ('6x32', 2), ('', 8), ('4x32', 5))}       # stages, epochs: what was measured
 
 
 def schedule_name(stages):
@@ -259,7 +260,7 @@ def measured_cost():
     if len({size for o in work for size in o}) < 2: raise ValueError('seconds_per_image must be given: the table has no runs of two sizes')
     return _cost(work, [row.cpu_seconds for row in rows])
 
-# %% ../nbs/04_progressive_resizing.ipynb #3348fb79
+# %% ../nbs/04_progressive_resizing.ipynb #4227668d
 _LARGE, _BS = 128, 64          # of the measured runs that the demo shows
 
 
@@ -306,7 +307,7 @@ def resizing_demo(seconds_per_image=None, n_train=4000, n_val=1000, language=Non
                 x, y = rows.cpu_seconds.mean()*slower/60, 100*rows.accuracy.mean()
                 ax.plot([x, x], [y, 100*rows.accuracy_tta.mean()], '-o', color=own, markevery=[0], lw=1, ms=7)
                 ax.plot(x, 100*rows.accuracy_tta.mean(), 'o', color=own, mfc='white', ms=7)
-                ax.annotate(name, (x, y), (-8, 0), textcoords='offset points', ha='right', va='center', fontsize=9)
+                ax.annotate(name, (x, y), (-10, 0), textcoords='offset points', ha='right', va='center', fontsize=9)
             ax.margins(y=.25)
             ax.locator_params(nbins=5)
             ax.set_title(self.label('measured: filled, and hollow with TTA', '实测：实心；空心为加上 TTA'), fontsize=9, loc='left')
