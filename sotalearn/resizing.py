@@ -122,11 +122,11 @@ def check_stages(stages):
         raise ValueError(f'stages must grow in size from one to the next, got sizes {", ".join(map(str, sizes))}')
     return stages
 
-# %% ../nbs/04_progressive_resizing.ipynb #8ded458c
+# %% ../nbs/04_progressive_resizing.ipynb #15d709e0
 def _same_classes(new, old):
     "The DataLoaders `new` if they have the classes of `old`, which the model's last layer was made for."
-    if list(new.vocab) != list(old.vocab):
-        raise ValueError(f'dls_at must give DataLoaders of the same {len(old.vocab)} classes, got {", ".join(map(str, new.vocab))}')
+    ours, theirs = (list(getattr(o, 'vocab', [])) for o in (old, new))
+    if ours != theirs: raise ValueError(f'dls_at must give DataLoaders of the same {len(ours)} classes, got {", ".join(map(str, theirs)) or "none"}')
     return new
 
 
