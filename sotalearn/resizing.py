@@ -122,11 +122,12 @@ def check_stages(stages):
         raise ValueError(f'stages must grow in size from one to the next, got sizes {", ".join(map(str, sizes))}')
     return stages
 
-# %% ../nbs/04_progressive_resizing.ipynb #15d709e0
+# %% ../nbs/04_progressive_resizing.ipynb #0836fd9a
 def _same_classes(new, old):
     "The DataLoaders `new` if they have the classes of `old`, which the model's last layer was made for."
     ours, theirs = (list(getattr(o, 'vocab', [])) for o in (old, new))
-    if ours != theirs: raise ValueError(f'dls_at must give DataLoaders of the same {len(ours)} classes, got {", ".join(map(str, theirs)) or "none"}')
+    if ours != theirs:
+        raise ValueError(f'dls_at must give DataLoaders of the same {len(ours)} classes, got {", ".join(map(str, theirs)) or "none"}')
     return new
 
 
@@ -216,13 +217,15 @@ def schedule_seconds(stages, seconds_per_image, n_train, n_val=0):
     "The seconds that training by `stages` will take, from a cost as `fit_cost` returns it; see `images_seen`."
     return sum(images*seconds_per_image(size) for size, images in images_seen(stages, n_train, n_val).items())
 
-# %% ../nbs/04_progressive_resizing.ipynb #80fcd51d
-_SCHEDULES = {128: (('', 5), ('6x64', 2), ('3x64', 1)), 64: (('', 5), ('6x32', 2), ('', 8), ('4x32', 5))}       # stages, epochs: what was measured
+# %% ../nbs/04_progressive_resizing.ipynb #4dc466c3
+_SCHEDULES = {128: (('', 5), ('6x64', 2), ('3x64', 1)),                       # what was measured, as stages and epochs
+              64: (('', 5), ('6x32', 2), ('', 8), ('4x32', 5))}
 
 
 def schedule_name(stages):
     "`stages` in one short line for a figure: '6×64 + (1+2)×128', with the epoch that `fine_tune` adds."
-    return ' + '.join(f'(1+{epochs})×{size}' if i else f'{epochs}×{size}' for i, (epochs, size, _) in enumerate(check_stages(stages)))
+    return ' + '.join(f'(1+{epochs})×{size}' if i else f'{epochs}×{size}'
+                      for i, (epochs, size, _) in enumerate(check_stages(stages)))
 
 
 def schedule_runs(size):
@@ -257,10 +260,11 @@ def measured_cost():
     """
     rows = [row for size in _SCHEDULES for runs in schedule_runs(size).values() for _, row in runs.iterrows()]
     work = [images_seen(_stages_of(row), int(row.n_train), int(row.n_val)) for row in rows]
-    if len({size for o in work for size in o}) < 2: raise ValueError('seconds_per_image must be given: the table has no runs of two sizes')
+    if len({size for o in work for size in o}) < 2:
+        raise ValueError('seconds_per_image must be given: the table has no runs of two sizes')
     return _cost(work, [row.cpu_seconds for row in rows])
 
-# %% ../nbs/04_progressive_resizing.ipynb #4227668d
+# %% ../nbs/04_progressive_resizing.ipynb #e7fba57c
 _LARGE, _BS = 128, 64          # of the measured runs that the demo shows
 
 
@@ -310,8 +314,9 @@ def resizing_demo(seconds_per_image=None, n_train=4000, n_val=1000, language=Non
                 ax.annotate(name, (x, y), (-10, 0), textcoords='offset points', ha='right', va='center', fontsize=9)
             ax.margins(y=.25)
             ax.locator_params(nbins=5)
-            ax.set_title(self.label('measured: filled, and hollow with TTA', '实测：实心；空心为加上 TTA'), fontsize=9, loc='left')
-            top.set_title(self.label('dashed: 5 epochs at 128 px', '虚线：128 px 训练 5 个周期'), fontsize=9, loc='left')
+            for axes, *title in ((ax, 'measured: filled, and hollow with TTA', '实测：实心；空心为加上 TTA'),
+                                 (top, 'dashed: 5 epochs at 128 px', '虚线：128 px 训练 5 个周期')):
+                axes.set_title(self.label(*title), fontsize=9, loc='left')
             self.text = fig.text(.02, .95, '', weight='bold')
             return [*self.blocks, frame, self.mark, self.text]
 
