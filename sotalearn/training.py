@@ -96,10 +96,11 @@ class Recipe:
         for name, *limits in (('size', 8, 1024), ('epochs', 1, 1000), ('bs', 1, 4096), ('tta', 0, 64),
                               ('train_images', 0), ('seed', 0, 2**32 - 1)):
             check_whole(getattr(self, name), name, *limits)
-        for name, *limits in (('lr', 1e-8, 10), ('fine_lr', 1e-8, 10), ('mixup', 0, 100), ('cutmix', 0, 100), ('smoothing', 0, .999),
-                              ('wrong_labels', 0, .9)):
+        for name, *limits in (('lr', 1e-8, 10), ('fine_lr', 1e-8, 10), ('mixup', 0, 100), ('cutmix', 0, 100),
+                              ('smoothing', 0, .999), ('wrong_labels', 0, .9)):
             check_number(getattr(self, name), name, *limits)
         if self.mixup and self.cutmix: raise ValueError(f'cutmix must be 0 with mixup {self.mixup}, got {self.cutmix}')
+        if self.bs == 1 and (self.mixup or self.cutmix): raise ValueError('bs must be 2 or more to mix pictures, got 1')
         self.schedule()
 
     def schedule(self):
