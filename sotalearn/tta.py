@@ -279,6 +279,7 @@ def measure_views(learn, n=8, dl=None, bf16='auto'):
 
 # %% ../nbs/05_test_time_augmentation.ipynb #tta00062
 _MOST = 8                                 # augmented views that the demo shows
+_GREY = torch.full((2, 2, 3), .85)        # in place of a picture that is not to be stored
 _KINDS = dict(mended=('{}: the average mends it', '{}：平均后才对'), spoilt=('{}: the average spoils it', '{}：平均后反而错'))
 
 
@@ -369,7 +370,21 @@ def _draw_accuracy(fig, label, measured):
     return line, *ax.plot(0, 0, 'o', color=COLOURS['tta'], ms=8), fig.text(.5, .385, '', color=COLOURS['tta'])
 
 
-def _segments(probs): return [[(i, 0), (i, p)] for i, p in enumerate(probs.tolist())]
+def _show_views(artists, example, n, colours, hide):
+    "Show the plain and `n` augmented views of an example, each with its bars; `hide` the pictures themselves."
+    for i, (picture, bars) in enumerate(artists):
+        picture.show(torch.ones(2, 2, 3) if i > n else _GREY if hide else example.views[i])
+        bars.set(segments=[[(x, 0), (x, p)] for x, p in enumerate(example.probs[i].tolist())], color=colours, visible=i <= n)
+
+
+def _described(say, names, example, average, n, how):
+    "An example and what the views say of it together, for readers who do not see the demo."
+    right, plain, target = average[example.target], example.probs[0, example.target], names[example.target]
+    said = (f'A {target}, plain and {n} times augmented, {how} of the predictions: {right:.2f} for the right class, {plain:.2f} '
+            f'from the plain view alone; the answer is {names[average.argmax()]}.')
+    chinese = dict(mean='平均值', max='最大值')[how]
+    return say(said, f'{target}：原样一次，增强 {n} 次，预测取{chinese}，正确类别得 {right:.2f}，只看原样是 {plain:.2f}；'
+                     f'回答：{names[average.argmax()]}。')
 
 
 @functools.cache
@@ -412,63 +427,60 @@ def tta_demo(learn=None, measured=None, language=None, n=4, how='mean', beta=.25
     if not hasattr(learn, 'dls'): raise ValueError(f'learn must be a fastai Learner, got {type(learn).__name__}')
     measured = measure_views(learn, _MOST) if measured is None else measured
     if len(measured.probs) <= _MOST: raise ValueError(f'measured must have {_MOST} augmented views, got {len(measured.probs) - 1}')
-    hidden, blank = torch.full((2, 2, 3), .85), torch.ones(2, 2, 3)
     vocab, examples, items = list(learn.dls.vocab), _examples(learn, measured), len(measured.targets)
     english, chinese = [str(o).replace('_', ' ') for o in vocab], [_CHINESE.get(o, str(o)) for o in vocab]
-    options = {kind: tuple(label.format(names[o.target]) for label, names in zip(_KINDS.get(kind, ('{}', '{}')), (english, chinese)))
+    options = {kind: tuple(label.format(names[o.target]) for label, names in zip(_KINDS.get(kind, ('{}',)*2), (english, chinese)))
                for kind, o in examples.items()}
+
+    photographs = dataset_name(learn.dls.path).startswith('imagenette')
+
+    def together(image, n, how, beta):
+        "The example, the average of its views, and the accuracies of such averages over 0, 1, … views."
+        beta = None if how == 'max' else beta
+        return examples[image], average_views(examples[image].probs[:1 + n, None], how, beta)[0], measured.accuracy(how, beta)
 
     class TtaDemo(Demo):
         controls = (
             Choice('image', ('picture', '图片'), options),
             Slider('n', ('n: augmented views', 'n：增强视图数'), 0, _MOST, 1, start=4, stored=4),
             Choice('how', ('take the', '合并方式'), dict(mean=('mean', '平均值'), max=('maximum', '最大值'))),
-            Slider('beta', ('β: weight of the plain view', 'β：原样视图的权重'), 0, .5, .05, start=.25, stored=.25, only_if=('how', 'mean')))
+            Slider('beta', ('β: weight of the plain view', 'β：原样视图的权重'), 0, .5, .05, start=.25, stored=.25,
+                   only_if=('how', 'mean')))
         size = (5., 4.6)
 
         def draw(self, fig):
+            self.names = [self.label(*o) for o in zip(english, chinese)]
             self.whole = _draw_whole(fig, self.label)
             self.views = [_draw_view(fig, i, len(vocab)) for i in range(1 + _MOST)]
-            self.bars, self.answer = _draw_together(fig, self.label, [self.label(*o) for o in zip(english, chinese)])
+            self.bars, self.answer = _draw_together(fig, self.label, self.names)
             self.line, self.point, self.told = _draw_accuracy(fig, self.label, measured)
             self.code = fig.text(.02, .012, '', family='DejaVu Sans Mono')
             return [self.whole, *(o for view in self.views for o in view), *self.bars, self.answer,
                     self.line, self.point, self.told, self.code]
 
-        def together(self, image, n, how, beta):
-            beta = None if how == 'max' else beta
-            example, accuracies = examples[image], measured.accuracy(how, beta)
-            return example, average_views(example.probs[:1 + n, None], how, beta)[0], accuracies
-
         def update(self, image, n, how, beta):
-            example, average, accuracies = self.together(image, n, how, beta)
-            colours = [COLOURS['tta'] if i == example.target else COLOURS['baseline'] for i in range(len(vocab))]
-            self.whole.show(hidden if _hide else _whole(example.picture))
-            for i, (picture, bars) in enumerate(self.views):
-                picture.show(blank if i > n else hidden if _hide else example.views[i])
-                bars.set(segments=_segments(example.probs[i]), color=colours, visible=i <= n)
+            example, average, accuracies = together(image, n, how, beta)
+            colours = [COLOURS['tta' if i == example.target else 'baseline'] for i in range(len(vocab))]
+            self.whole.show(_GREY if _hide else _whole(example.picture))
+            _show_views(self.views, example, n, colours, _hide)
             for bar, p, colour in zip(self.bars, average.tolist(), colours): bar.set(width=p, color=colour)
-            answer, good = int(average.argmax()), int(average.argmax()) == example.target
-            self.answer.set(text=self.label(f'together: {english[answer]}', f'合起来：{chinese[answer]}') + (' ✓' if good else ' ✗'),
+            name, good = self.names[average.argmax()], average.argmax() == example.target
+            self.answer.set(text=self.label(f'together: {name}', f'合起来：{name}') + (' ✓' if good else ' ✗'),
                             color=COLOURS['tta' if good else 'accent'])
             self.line.set_ydata([100*o for o in accuracies])
             self.point.set_data([n], [100*accuracies[n]])
-            self.told.set_text(self.label(f'{100*accuracies[n]:.1f} % in {measured.seconds[n]:.1f} s', f'{100*accuracies[n]:.1f} %，{measured.seconds[n]:.1f} 秒'))
+            self.told.set_text(f'{100*accuracies[n]:.1f} %, {measured.seconds[n]:.1f} s')
             self.code.set_text(f"average_views(probs[:{1 + n}], '{how}'" + (f', beta={beta:.2f})' if how == 'mean' else ')'))
 
         def alt(self, image, n, how, beta):
-            example, average, accuracies = self.together(image, n, how, beta)
-            right, guess = average[example.target], int(average.argmax())
-            plain, told = example.probs[0, example.target], f'{100*accuracies[n]:.1f} %'
-            return self.say(
-                f'A {english[example.target]}, plain and {n} times augmented, {how} of the predictions: {right:.2f} for the right class, '
-                f'{plain:.2f} from the plain view alone; the answer is {english[guess]}. On all {items} pictures: {told}.',
-                f'{chinese[example.target]}：原样一次，增强 {n} 次，预测取{dict(mean="平均值", max="最大值")[how]}，正确类别得 {right:.2f}，只看原样是 {plain:.2f}；'
-                f'回答：{chinese[guess]}。全部 {items} 张的准确率：{told}。')
+            example, average, accuracies = together(image, n, how, beta)
+            told, names = f'{100*accuracies[n]:.1f} %', chinese if self.language == 'zh' else english
+            return _described(self.say, names, example, average, n, how) + self.say(
+                f' On all {items} pictures: {told}.', f'全部 {items} 张的准确率：{told}。')
 
         def stand_in(self):
-            hide = not _hide and dataset_name(learn.dls.path).startswith('imagenette')
-            return tta_demo(learn, measured, self.language, **{o: self.values[o] for o in ('n', 'how', 'beta')}, _hide=True) if hide else None
+            at = {name: self.values[name] for name in ('n', 'how', 'beta')}
+            return tta_demo(learn, measured, self.language, **at, _hide=True) if photographs and not _hide else None
 
     return TtaDemo(language, n=n, how=how, beta=beta)
 
