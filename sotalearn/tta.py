@@ -97,10 +97,10 @@ def _batches(dl, n, show_progress=False):
     loader = dl.new(shuffle=False, drop_last=False, create_item=_Views(dl, n), after_item=[], after_batch=[])
     for x, *y in progress_bar(loader, leave=False) if show_progress else loader:
         views = []
-        for i in range(1 + n):                        # a view at a time: fastai draws one crop for a whole batch
+        for i in (*range(1, 1 + n), 0):               # a view at a time: fastai draws one crop for a whole batch
             dl.after_batch.split_idx = int(i == 0)
             views.append(dl.after_batch((x[:, i], *y))[0].as_subclass(torch.Tensor))
-        yield torch.stack(views), y
+        yield torch.stack([views[-1], *views[:-1]]), y
 
 
 def _model_of(learn, bf16='auto'):
@@ -221,7 +221,7 @@ def predict_views(learn, n=4, dl=None, bf16='auto'):
         targets += [o.as_subclass(torch.Tensor).cpu() for o in y]
     return torch.cat(probs, dim=1), torch.cat(targets) if targets else None
 
-# %% ../nbs/05_test_time_augmentation.ipynb #tta00059
+# %% ../nbs/05_test_time_augmentation.ipynb #tta00062
 def _now(device):
     "Seconds by a clock that other programs on the machine do not turn: the processor's, or with a GPU the wall's."
     if device.type == 'cpu': return sum(os.times()[:4])
@@ -277,7 +277,7 @@ def measure_views(learn, n=8, dl=None, bf16='auto'):
     each = (all_views - plain)/n
     return MeasuredViews(probs, targets, [plain + k*each for k in range(1 + n)])
 
-# %% ../nbs/05_test_time_augmentation.ipynb #tta00062
+# %% ../nbs/05_test_time_augmentation.ipynb #tta00065
 _MOST = 8                                 # augmented views that the demo shows
 _GREY = torch.full((2, 2, 3), .85)        # in place of a picture that is not to be stored
 _KINDS = dict(mended=('{}: the average mends it', '{}：平均后才对'), spoilt=('{}: the average spoils it', '{}：平均后反而错'))
@@ -484,7 +484,7 @@ def tta_demo(learn=None, measured=None, language=None, n=4, how='mean', beta=.25
 
     return TtaDemo(language, n=n, how=how, beta=beta)
 
-# %% ../nbs/05_test_time_augmentation.ipynb #tta00083
+# %% ../nbs/05_test_time_augmentation.ipynb #tta00086
 def _clocked(act, device, repeats=3):
     "The median seconds that `act` takes in this process."
     now = time.process_time if device.type == 'cpu' else functools.partial(_now, device)     # finer than os.times
