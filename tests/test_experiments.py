@@ -1,9 +1,11 @@
 """Comparisons: what is reused, what is trained, who may write where, and what comes of it when it is stopped."""
 import math
+import multiprocessing
 import os
 import re
 import subprocess
 import sys
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from sotalearn.cli import main
 from sotalearn.toynette import make_toynette
 
 experiments = pytest.importorskip('sotalearn.experiments')
@@ -187,28 +190,23 @@ def test_how_long_it_takes_is_said_first(recipes, trained, tmp_path, capsys):
     assert 'baseline and tta, seed 2' in lines
 
 
-def test_two_processes_share_the_work_and_lose_no_row(recipes, small, tmp_path):
-    code = f'''
-import sys, time
-from pathlib import Path
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-import test_experiments as tests
-from sotalearn import experiments
-from sotalearn.training import Recipe
-base = Recipe(dataset={str(small)!r}, size=16, epochs=1, bs=10)
-def run(recipe, results, watch):
+def _slow_run(recipe, results, watch):
+    "A training that takes a moment; its commit says which process did it."
     time.sleep(.2)
-    tests.record(recipe, results, commit=sys.argv[1])
-experiments.run = run
-start = Path({str(tmp_path)!r})
-(start/sys.argv[1]).touch()
-while not (start/'a').exists() or not (start/'b').exists(): time.sleep(.05)       # both at once
-print(experiments.compare(dict(a=base, b=experiments.replace(base, mixup=.4)), range(5), start/'runs.csv', show_progress=False).seeds.tolist())
-'''
-    both = [subprocess.Popen([sys.executable, '-c', code, name], stdout=subprocess.PIPE, text=True) for name in 'ab']
-    assert [o.communicate(timeout=240)[0].strip() for o in both] == ['[5, 5]']*2
-    runs = read_runs(tmp_path/'runs.csv')
-    assert len(runs) == 10 and len(runs.drop_duplicates(['mixup', 'seed'])) == 10
+    record(recipe, results, commit=f'process {os.getpid()}')
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='this system cannot fork a process')
+def test_two_processes_share_the_work_and_lose_no_row(recipes, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, 'run', _slow_run)
+    pair, table = {o: recipes[o] for o in ('baseline', 'mixup')}, tmp_path/'runs.csv'
+    fork = multiprocessing.get_context('fork')
+    both = [fork.Process(target=experiments.compare, args=(pair, range(5), table), kwargs=dict(show_progress=False)) for _ in range(2)]
+    for o in both: o.start()
+    for o in both: o.join()
+    runs = read_runs(table)
+    assert [o.exitcode for o in both] == [0, 0]
+    assert len(runs) == 10 and len(runs.drop_duplicates(['mixup', 'seed'])) == 10 and runs.commit.nunique() == 2
     assert not list(tmp_path.glob('.runs.csv.*.lock'))
 
 
@@ -250,21 +248,19 @@ def test_the_seeds_demo_counts_what_it_draws():
     assert share == 5
 
 
-def cli(folder, *words):
-    "Exit status, standard output and standard error of the command, with settings of nobody."
-    environment = {k: v for k, v in os.environ.items() if not k.startswith('SOTALEARN_')}
-    done = subprocess.run([sys.executable, '-m', 'sotalearn.cli', *words], cwd=folder, env=environment, text=True, capture_output=True, timeout=240)
-    return done.returncode, done.stdout, done.stderr
-
-
-def test_the_command_trains_and_prints_the_table_alone(small, tmp_path):
-    words = ('compare', '--recipes', 'baseline,tta', '--seeds', '1,2', '--dataset', str(small), '--size', '16', '--epochs', '1', '--bs', '10')
-    status, printed, told = cli(tmp_path, *words, '--missing')
-    assert (status, printed) == (0, 'baseline and tta, seed 1\nbaseline and tta, seed 2\n2 runs are missing\n') and not list(tmp_path.iterdir())
-    status, printed, told = cli(tmp_path, *words)
+def test_the_command_trains_and_prints_the_table_alone(small, trained, tmp_path, monkeypatch, capsys):
+    for name in [o for o in os.environ if o.startswith('SOTALEARN_')]: monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+    words = ['compare', '--recipes', 'baseline,tta', '--seeds', '1,2', '--dataset', str(small), '--size', '16', '--epochs', '1', '--bs', '10']
+    assert main([*words, '--missing']) == 0 and not list(tmp_path.iterdir())
+    assert capsys.readouterr().out == 'baseline and tta, seed 1\nbaseline and tta, seed 2\n2 runs are missing\n'
+    assert main(words) == 0
+    printed, told = capsys.readouterr()
     lines = printed.splitlines()
-    assert status == 0 and 'accuracy, %' in lines[0] and [o.split()[0] for o in lines[2:]] == ['baseline', 'tta']
-    assert '2 runs are missing' in told and len(read_runs(tmp_path/'results'/'runs.csv')) == 2
+    assert 'accuracy, %' in lines[0] and [o.split()[0] for o in lines[2:]] == ['baseline', 'tta']
+    assert '2 runs are missing' in told and len(read_runs(tmp_path/'results'/'runs.csv')) == len(trained) == 2
+    assert main([*words, '--train-images', '500']) == 2
+    assert capsys.readouterr().err == 'sotalearn: train_images must be a whole number from 10 to 20, got 500\n'
 
 
 def test_help_and_mistakes_do_not_wait_for_fastai(tmp_path):
