@@ -341,8 +341,8 @@ def _row_work(row):
 def _expected_seconds(recipe, runs, n_train):
     "How long a run will take, going by earlier `runs`: on this computer and of this size if there are any. NaN if there are none."
     earlier = runs[(runs.arch == recipe.arch) & (runs.bf16 == recipe.bf16) & runs.seconds.notna() & runs.n_train.notna()]
-    for closer in (earlier.table == 'yours', earlier['size'] == recipe.size):
-        if (earlier.index.isin(closer.index[closer])).any(): earlier = earlier[closer.reindex(earlier.index)]
+    for column, value in (('table', 'yours'), ('size', recipe.size)):
+        if (earlier[column] == value).any(): earlier = earlier[earlier[column] == value]
     return _work(recipe, n_train)*np.median([row.seconds/_row_work(row) for _, row in earlier.iterrows()]) if len(earlier) else math.nan
 
 
@@ -544,7 +544,7 @@ def readable(table):
     return pd.DataFrame(rows, index=table.index)
 
 # %% ../nbs/08_state_of_the_art.ipynb #43c4718e
-_TECHNIQUE = dict(normalize='normalization', stages='resizing', epochs='resizing', tta='tta', mixup='mixup', cutmix='mixup', smoothing='smoothing')
+_TECHNIQUE = dict(normalize='normalization', stages='resizing', epochs='resizing', fine_lr='resizing', tta='tta', mixup='mixup', cutmix='mixup', smoothing='smoothing')
 
 
 def _colour(changes, is_first):
