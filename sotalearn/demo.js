@@ -10,6 +10,7 @@ const BUSY_AFTER = 2000;   // ms without an answer until the reader is told that
 const REST = 150;          // ms without a move until the reader is taken to rest
 const BREATH = 15;         // ms between two pictures fetched meanwhile, in which the kernel can do other things
 const REACH = 16;          // how many steps to either side are fetched
+const GONE = ['dead', 'restarting', 'autorestarting', 'terminating'];   // a kernel's states in which it answers no more
 const MOST_KEPT = 600;     // pictures; about 50 kB each
 
 // The HTML of a cell and the widget of its kernel meet here, whichever comes first.
@@ -27,6 +28,7 @@ const STYLE = `
 body[data-jp-theme-light] .sotalearn-demo.sotalearn-demo { --demo-paper: var(--jp-layout-color1); --demo-ink: var(--jp-ui-font-color1);
   --demo-soft: var(--jp-ui-font-color2); --demo-line: var(--jp-border-color2); }
 .sotalearn-demo[hidden] { display: none; }
+@media (max-width: 480px) { .sotalearn-demo.sotalearn-demo { padding: 6px; } }
 .sotalearn-demo .demo-body { display: flex; flex-wrap: wrap; gap: 14px 22px; align-items: flex-start; }
 .sotalearn-demo .demo-picture { display: block; flex: 0 1 auto; margin: 0; max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 .sotalearn-demo .demo-picture.demo-stale { opacity: .35; }
@@ -56,6 +58,9 @@ function dress(page) {
   style.textContent = STYLE;
   page.head.append(style);
 }
+
+/** Dots for a CSS pixel on this screen: a coarse one need not wait for pictures made for a fine one. */
+const densityNow = () => (globalThis.devicePixelRatio > 1 ? 2 : 1);
 
 function element(tag, className, properties = {}) {
   return Object.assign(document.createElement(tag), { className, ...properties });
@@ -170,13 +175,16 @@ function openFigure(root, spec, stored = {}) {
   root.addEventListener('keydown', event => event.stopPropagation());
 
   const nameNow = () => pictureName(controls, values);
+  /** Is this picture here, and as sharp as the screen while a kernel could draw it sharper? */
+  const holds = name => kept.has(name) && (!model || kept.get(name).density >= densityNow());
 
-  function keep(name, source, alt) {
+  function keep(name, source, alt, density = 2) {
     const image = new Image();
     image.src = source;
-    const entry = { image, alt, decoded: false };
+    const entry = { image, alt, density, decoded: false };
     // Decoding now means that painting later takes no longer than one frame of the display.
-    entry.ready = image.decode().then(() => { entry.decoded = true; }, () => { kept.delete(name); });
+    entry.ready = image.decode().then(() => { entry.decoded = true; }, () => { if (kept.get(name) === entry) kept.delete(name); });
+    if (kept.has(name)) forget(name);
     kept.set(name, entry);
     missed.delete(name);
     if (kept.size > MOST_KEPT) forget(kept.keys().next().value);
@@ -203,7 +211,7 @@ function openFigure(root, spec, stored = {}) {
 
   /** Under the controls: what is wrong, or what the kernel has to say. */
   function say() {
-    const lacking = !kept.has(nameNow());
+    const lacking = !holds(nameNow());
     const text = trouble || (lostKernel || (lacking && !model) ? words.gone : busy ? words.busy : note);
     if (noteLine.textContent !== text) noteLine.textContent = text;
     picture.classList.toggle('demo-stale', lacking && (busy || !model));
@@ -232,7 +240,7 @@ function openFigure(root, spec, stored = {}) {
     moves += 1;
     trouble = '';
     follow();
-    if (kept.has(nameNow())) {
+    if (holds(nameNow())) {
       paint(nameNow(), moves);
       rest();
     } else if (model) {
@@ -248,13 +256,13 @@ function openFigure(root, spec, stored = {}) {
     if (asked) return;
     asked = { name: pictureName(controls, wanted), move: moves, byReader };
     busyTimer = setTimeout(() => { busy = true; say(); }, BUSY_AFTER);
-    try { model.send({ ask: wanted }); } catch { loseKernel(); }
+    try { model.send({ ask: wanted, density: densityNow() }); } catch { loseKernel(); }
   }
 
   /** The kernel answered, with a picture or with a sentence. */
   function receive(content, buffers) {
-    const { name = asked?.name, alt, mime, error = '' } = content;
-    if (!error && !kept.has(name)) keep(name, URL.createObjectURL(new Blob([buffers[0]], { type: mime })), alt);
+    const { name = asked?.name, alt, mime, density, error = '' } = content;
+    if (!error && !holds(name)) keep(name, URL.createObjectURL(new Blob([buffers[0]], { type: mime })), alt, density);
     if (name !== asked?.name) return;    // the answer to another view of this demo
     const order = asked;
     asked = null;
@@ -262,11 +270,11 @@ function openFigure(root, spec, stored = {}) {
     clearTimeout(busyTimer);
     if (name !== nameNow()) {
       if (order.byReader && kept.has(name)) paint(name, order.move);
-      if (kept.has(nameNow())) rest(BREATH); else ask(values, true);
+      if (holds(nameNow())) rest(BREATH); else ask(values, true);
     } else if (error) trouble = error;
     else {
       paint(name, moves);
-      rest();
+      if (holds(name)) rest(); else ask(values, true);
     }
     say();
   }
@@ -279,7 +287,7 @@ function openFigure(root, spec, stored = {}) {
   /** Fetch a picture that is lacking, the nearest first; its answer starts the next rest. */
   function prefetch() {
     if (!model || asked || document.hidden || !root.isConnected) return;
-    const next = [...neighbours(controls, values), ...missed.values()].find(near => !kept.has(pictureName(controls, near)));
+    const next = [...neighbours(controls, values), ...missed.values()].find(near => !holds(pictureName(controls, near)));
     if (next) ask(next, false);
   }
 
@@ -306,10 +314,25 @@ function openFigure(root, spec, stored = {}) {
     const events = controls.map(control => [`change:${control.name}`, followKernel]);
     events.push(['change:note', hearNote], ['msg:custom', receive], ['comm_live_update', loseKernel], ['destroy', loseKernel]);
     for (const [event, heard] of events) widget.on(event, heard);
+    // A kernel that is shut down closes no widget; JupyterLab knows of it, other hosts may not say.
+    const manager = widget.widget_manager;
+    const kernel = manager?.kernel ?? manager?.context?.sessionContext?.session?.kernel;    // ipywidgets 8, 7
+    const watchKernel = (_, status) => { if (GONE.includes(status)) loseKernel(); };
+    kernel?.statusChanged?.connect(watchKernel);
+    kernel?.disposed?.connect(loseKernel);
+    // Zoomed in, or moved to a finer screen: pictures made for a coarse one are asked for again.
+    const sharpness = matchMedia('(min-resolution: 1.01dppx)');
+    const sharpen = () => { if (root.isConnected) show(); };
+    sharpness.addEventListener('change', sharpen);
     hearNote();
     followKernel();
     show();
-    return () => { for (const [event, heard] of events) widget.off(event, heard); };
+    return () => {
+      for (const [event, heard] of events) widget.off(event, heard);
+      sharpness.removeEventListener('change', sharpen);
+      kernel?.statusChanged?.disconnect(watchKernel);
+      kernel?.disposed?.disconnect(loseKernel);
+    };
   }
 
   for (const [name, { data, alt }] of Object.entries(stored)) {

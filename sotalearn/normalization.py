@@ -129,7 +129,8 @@ def plot_channels(batches, titles, en, zh):
     return StillFigure(draw, en, zh, size=(3.6*len(batches), 2.6))
 
 # %% ../nbs/03_normalization.ipynb #57b34d5b
-_EDGE = 4                                # the histograms' range; values beyond it are counted in the last bin
+_EDGE, _BINS = 4, 80                     # the curves' range and how finely they count; values beyond count at the edge
+_IMAGENET = torch.tensor([.485, .456, .406]), torch.tensor([.229, .224, .225])
 
 
 def _example_batch(n=8, size=96):
@@ -139,6 +140,54 @@ def _example_batch(n=8, size=96):
     from sotalearn.toynette import CLASSES, scene
     pictures = [ImageOps.fit(scene(CLASSES[(i + 2) % len(CLASSES)], 11 + i)[0], (size, size)) for i in range(n)]
     return torch.stack([torch.from_numpy(np.array(o)).permute(2, 0, 1)/255 for o in pictures])
+
+
+def _batch_to_show(x):
+    "`x` on the CPU if it is a batch of finite pictures with three channels; otherwise a `ValueError`."
+    x = _plain(x).detach().cpu().float()
+    channel_stats(x)                     # says in a sentence if x is too small
+    if x.shape[1] != 3: raise ValueError(f'x must have 3 channels to be shown, got shape {tuple(x.shape)}')
+    if not x.isfinite().all(): raise ValueError('x must be finite, got nan or inf in it')
+    return x
+
+
+def _channel_numbers(fig, label):
+    "A table of six texts that are still empty: for each channel its mean and its standard deviation."
+    from sotalearn.figures import COLOURS
+    columns = (.87, .99)
+    for right, name in zip(columns, (label('mean', '均值'), label('std', '标准差'))): fig.text(right, .932, name, ha='right')
+    table = []
+    for y, (en, zh, colour) in zip((.85, .775, .70), CHANNELS):
+        fig.text(.68, y, label(en, zh), color=COLOURS[colour])
+        table.append([fig.text(right, y, '', ha='right', color=COLOURS[colour]) for right in columns])
+    return table
+
+
+def _channel_curves(fig, title):
+    "Axes from -_EDGE to _EDGE, -1 to 1 shaded, with a curve for each channel that is still flat."
+    from sotalearn.figures import COLOURS
+    ax = fig.add_axes((.04, .185, .92, .29), xlim=(-_EDGE, _EDGE), ylim=(0, 1.08), yticks=[])
+    ax.set_title(title, fontsize=10)
+    ax.spines['left'].set_visible(False)
+    ticks = range(-_EDGE, _EDGE + 1)
+    ax.set_xticks(ticks, [f'≤{_EDGE*-1}', *ticks[1:-1], f'≥{_EDGE}'])
+    ax.axvspan(-1, 1, color=COLOURS['baseline'], alpha=.15, lw=0)
+    ax.axvline(0, color=COLOURS['baseline'], lw=1)
+    middles = (torch.arange(_BINS) + .5)*(2*_EDGE/_BINS) - _EDGE
+    return [ax.plot(middles, torch.zeros(_BINS), color=COLOURS[colour])[0] for *_, colour in CHANNELS]
+
+
+def _heights(values):
+    "How often `values` fall into each bin of the curves, the fullest bin as 1."
+    counts = torch.histc(values.clamp(-_EDGE, _EDGE), _BINS, -_EDGE, _EDGE)
+    return counts/counts.max()
+
+
+def _line_of_code(stats):
+    "What normalizes `x` with these statistics, the numbers filled in."
+    if not stats: return 'x'
+    mean, std = ('[' + ', '.join(f'{o:.3f}' for o in numbers) + ']' for numbers in stats)
+    return f'normalize(x, mean={mean},\n             std={std})'
 
 
 def normalization_demo(x=None, language=None, statistics='none'):
@@ -158,9 +207,7 @@ def normalization_demo(x=None, language=None, statistics='none'):
     sotalearn.demo.Demo
         What is wrong with `x` it says in a sentence in its place.
     """
-    from sotalearn.demo import Choice, Demo, Photograph, Slider
-    from sotalearn.figures import COLOURS
-    imagenet = torch.tensor([.485, .456, .406]), torch.tensor([.229, .224, .225])
+    from sotalearn.demo import Choice, Demo, Slider, code_line, photograph
     own = ('statistics', 'own')
 
     class NormalizationDemo(Demo):
@@ -173,46 +220,29 @@ def normalization_demo(x=None, language=None, statistics='none'):
         size = (5.2, 4.9)
 
         def draw(self, fig):
-            self.x = _example_batch() if x is None else x
-            channel_stats(self.x)                                       # says in a sentence if x is no batch
-            top = dict(xticks=[], yticks=[], frame_on=False)
-            given, seen = fig.add_axes((.02, .60, .30, .318), **top), fig.add_axes((.355, .60, .30, .318), **top)
-            Photograph(given, self.x[0])
-            given.set_title(self.label('the picture', '原图'))
-            seen.set_title(self.label('what the network sees', '网络看到的'))
-            self.seen = Photograph(seen, self.x[0])
-            colours, columns = [COLOURS[o] for *_, o in CHANNELS], (.87, .99)
-            for right, name in zip(columns, (self.label('mean', '均值'), self.label('std', '标准差'))): fig.text(right, .932, name, ha='right')
-            self.numbers = []
-            for y, colour, (en, zh, _) in zip((.85, .775, .70), colours, CHANNELS):
-                fig.text(.68, y, self.label(en, zh), color=colour)
-                self.numbers.append([fig.text(right, y, '', ha='right', color=colour) for right in columns])
-            ax = fig.add_axes((.04, .185, .92, .29), xlim=(-_EDGE, _EDGE), ylim=(0, 1.08), yticks=[])
-            ax.spines['left'].set_visible(False)
-            ticks = range(-_EDGE, _EDGE + 1)
-            ax.set_xticks(ticks, [f'≤{o}' if o == -_EDGE else f'≥{o}' if o == _EDGE else f'{o}' for o in ticks])
-            ax.axvspan(-1, 1, color=COLOURS['baseline'], alpha=.15, lw=0), ax.axvline(0, color=COLOURS['baseline'], lw=1)
-            ax.set_title(self.label('values of the whole batch, one curve a channel', '整个批次的数值，每个通道一条曲线'), fontsize=10)
-            self.curves = [ax.plot(torch.linspace(-_EDGE, _EDGE, 81)[:-1] + _EDGE/80, torch.zeros(80), color=o)[0] for o in colours]
-            self.code = fig.text(.02, .015, '', family='DejaVu Sans Mono', linespacing=1.4)
-            return [self.seen, *self.curves, *sum(self.numbers, []), self.code]
+            self.x = _example_batch() if x is None else _batch_to_show(x)
+            photograph(fig, (.02, .60, .30, .318), self.x[0], self.label('the picture', '原图'))
+            self.seen = photograph(fig, (.355, .60, .30, .318), self.x[0], self.label('what the network sees', '网络看到的'))
+            self.numbers = _channel_numbers(fig, self.label)
+            self.curves = _channel_curves(fig, self.label('values of the whole batch, one curve a channel', '整个批次的数值，每个通道一条曲线'))
+            self.code = code_line(fig)
+            return [self.seen, *sum(self.numbers, []), *self.curves, self.code]
 
         def normalized(self, statistics, mean, std):
             "The batch after `normalize`, and the statistics used for it: none, or a mean and a std for each channel."
-            stats = {'none': (), 'imagenet': imagenet, 'own': (torch.full((3,), mean), torch.full((3,), std))}
-            stats = channel_stats(self.x) if statistics == 'batch' else stats[statistics]
-            return normalize(self.x, *stats) if stats else self.x, stats
+            if statistics == 'none': return self.x, ()
+            if statistics == 'imagenet': stats = _IMAGENET
+            elif statistics == 'batch': stats = channel_stats(self.x)
+            else: stats = torch.full((3,), mean), torch.full((3,), std)
+            return normalize(self.x, *stats), stats
 
         def update(self, **values):
             y, stats = self.normalized(**values)
-            self.seen.show(denormalize(y[:1], *imagenet)[0])    # the eyes of a network that knows ImageNet
-            for c, curve in enumerate(self.curves):
-                share = torch.histc(y[:, c].clamp(-_EDGE, _EDGE), 80, -_EDGE, _EDGE)
-                curve.set_ydata(share/share.max())
+            self.seen.show(denormalize(y[:1], *_IMAGENET)[0])    # the eyes of a network that knows ImageNet
+            for c, curve in enumerate(self.curves): curve.set_ydata(_heights(y[:, c]))
             for texts, *numbers in zip(self.numbers, *channel_stats(y)):
                 for text, number in zip(texts, numbers): text.set_text(f'{number:z.2f}')
-            told = ['[' + ' '.join(f'{o:.3f}' for o in stat) + ']' for stat in stats]
-            self.code.set_text('normalize(x, mean={},\n             std={})'.format(*told) if stats else 'x')
+            self.code.set_text(_line_of_code(stats))
 
         def alt(self, **values):
             y, _ = self.normalized(**values)

@@ -8,6 +8,7 @@ FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '-
          '--disable-component-update', '--disable-sync']
 # What a notebook with these versions logs by itself: ipywidgets 7 in JupyterLab 4 (a missing source map, an old plugin API).
 NOT_OURS = ('Failed to load resource', 'DevTools', 'jupyterlab-manager')
+PATIENCE = 150_000      # ms that anything may take on a busy machine: how long it takes decides no test
 KERNEL = dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'))
 
 
@@ -22,7 +23,7 @@ def chromium():
     "A headless Chromium driven by Playwright."
     from playwright.sync_api import sync_playwright
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, '--headless=new'])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, '--headless=new'], timeout=PATIENCE)
         try: yield browser
         finally: browser.close()
 
@@ -53,7 +54,8 @@ class Lab:
              '--ServerApp.port_retries=0', f'--IdentityProvider.token={self.token}', '--LabApp.expose_app_in_browser=True',
              f'--ServerApp.root_dir={self.notebooks}'], env=self.env, stdout=log, stderr=log, cwd=self.notebooks)
         address = f'http://127.0.0.1:{self.port}/api?token={self.token}'
-        for _ in range(300):
+        latest = time.monotonic() + PATIENCE/1000
+        while time.monotonic() < latest:
             try:
                 urllib.request.urlopen(address, timeout=5).close()
                 return self
@@ -82,28 +84,45 @@ class Lab:
     def open(self, browser, name, run=True, **context):
         "A page with the notebook `name` open and, if `run`, all its cells run. `page.troubles` collects what the console says."
         page = browser.new_context(viewport=dict(width=1280, height=900), **context).new_page()
+        page.set_default_timeout(PATIENCE)
         page.troubles = []
         page.on('console', lambda told: told.type == 'error' and page.troubles.append(told.text))
         page.on('pageerror', lambda error: page.troubles.append(str(error)))
         page.goto(f'http://127.0.0.1:{self.port}/lab/tree/{name}?reset&token={self.token}')
-        page.wait_for_function('window.jupyterapp', timeout=60_000)
+        page.wait_for_function('window.jupyterapp')
         page.evaluate('jupyterapp.restored')
-        page.wait_for_function(f'({SESSION})?.session?.kernel?.status === "idle"', timeout=60_000)
+        wait_idle(page)
         if run: run_all(page)
         return page
 
 
-SESSION = 'jupyterapp.shell.currentWidget?.sessionContext'
+STATE = '''() => {
+    const {sessionContext, content} = jupyterapp.shell.currentWidget ?? {};
+    const code = (content?.widgets ?? []).filter(cell => cell.model.type === 'code' && cell.model.sharedModel.source.trim());
+    return {
+        kernel: sessionContext?.session?.kernel?.status ?? 'none',
+        cells_not_run: code.filter(cell => !(cell.model.executionCount > 0)).length,
+        errors: code.flatMap(cell => cell.model.sharedModel.outputs).filter(o => o.output_type === 'error').map(o => `${o.ename}: ${o.evalue}`),
+        dialog: document.querySelector('.jp-Dialog')?.innerText ?? '',
+    };
+}'''
 
 
-def run_all(page, timeout=120_000):
+def wait_idle(page, all_run=False, timeout=PATIENCE):
+    "Wait until the kernel is idle and, if asked, every cell has run; say what stands in the way if that cannot be or takes too long."
+    from playwright.sync_api import TimeoutError
+    done = 'all => (o => o.kernel === "idle" && (!all || !o.cells_not_run || o.errors.length))((%s)())' % STATE
+    try: page.wait_for_function(done, arg=all_run, timeout=timeout)
+    except TimeoutError: pass
+    else:
+        if not all_run or not page.evaluate(STATE)['cells_not_run']: return
+    raise RuntimeError(f'the notebook is not done: {page.evaluate(STATE)}; the console says {page.troubles}')
+
+
+def run_all(page):
     "Run every cell of the open notebook and wait until all are done."
     page.evaluate('jupyterapp.commands.execute("notebook:run-all-cells")')
-    page.wait_for_function('''() => {
-        const {sessionContext, content} = jupyterapp.shell.currentWidget;
-        const code = content.widgets.filter(cell => cell.model.type === 'code' && cell.model.sharedModel.source.trim());
-        return sessionContext.session?.kernel?.status === 'idle' && code.every(cell => cell.model.executionCount > 0);
-    }''', timeout=timeout)
+    wait_idle(page, all_run=True)
 
 
 def our_troubles(page):

@@ -1,5 +1,5 @@
 """Live figures without a browser: errors, bounds, the stored form."""
-import gc, json, os, re, subprocess, sys
+import io, json, os, re, subprocess, sys
 
 import pytest
 import torch
@@ -66,7 +66,8 @@ def test_values_that_are_not_allowed_are_refused_in_a_sentence(square):
 @pytest.mark.parametrize('content', [
     None, [], 'x'*10_000_000, 7, {}, {'ask': None}, {'ask': {'side': 5}}, {'ask': {'side': 'NaN', 'kind': 'square'}},
     {'ask': {'side': None, 'kind': 'square'}}, {'ask': {'side': 5, 'kind': ['square']*1_000_000}}, {'do': 'x'},
-    {'ask': {str(i): i for i in range(100_000)}}], ids=lambda content: str(content)[:30])
+    {'ask': {str(i): i for i in range(100_000)}}, {'ask': {'side': 5, 'kind': 'square'}, 'density': 1e9},
+    {'ask': {'side': 5, 'kind': 'square'}, 'density': ['x'*10_000_000]}, {'ask': {'side': 5, 'kind': 'square'}, 'more': 1}], ids=lambda content: str(content)[:30])
 def test_messages_that_make_no_sense_get_a_sentence(square, content):
     square._handle_custom_msg(content, [])
     (reply, buffers), = square.replies
@@ -81,6 +82,16 @@ def test_a_picture_that_cannot_be_drawn_does_not_end_the_demo(square):
     assert seven == dict(name='7,0', error='side must not be 7')
     assert eight['error'] == "This picture could not be drawn (KeyError: 'eight')"
     assert five['name'] == '5,0' and data
+
+
+def test_a_page_gets_as_many_dots_as_it_asks_for(square):
+    for density in (1, 2, 1):
+        square._handle_custom_msg({'ask': {'side': 5, 'kind': 'square'}, 'density': density}, [])
+        reply, (data,) = square.replies[-1]
+        picture = Image.open(io.BytesIO(data)).convert('L')
+        dots = 192*density
+        assert picture.size == (dots, dots) and reply['density'] == density
+        assert abs(sum(v < 128 for v in picture.tobytes())/dots**2 - .25) < .01
 
 
 def test_a_page_cannot_change_what_the_kernel_says(square):
@@ -132,7 +143,9 @@ def test_bad_pictures_are_told_in_the_demos_place():
         'x must have at least 2 values in each channel': normalization_demo(torch.zeros(0, 3, 8, 8), language='en'),
         'x must be a batch': normalization_demo(torch.zeros(3, 8, 8), language='en'),
         'x must hold floats': normalization_demo(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), language='en'),
-        'picture must have shape (h, w, 3)': normalization_demo(torch.rand(2, 4, 8, 8), language='en')}
+        'x must have 3 channels to be shown, got shape (2, 4, 8, 8)': normalization_demo(torch.rand(2, 4, 8, 8), language='en'),
+        'x must be finite': normalization_demo(torch.full((2, 3, 8, 8), float('nan')), language='en'),
+        'std must be above 0, got [0.0, 0.0, 0.0]': normalization_demo(torch.ones(2, 3, 8, 8), language='en', statistics='batch')}
     for sentence, demo in sentences.items():
         page = demo._repr_mimebundle_()['text/html']
         assert f'<p role="alert">' in page and sentence in page and 'Traceback' not in page, sentence
@@ -162,7 +175,7 @@ from sotalearn.mixup import mixup_demo
 import matplotlib.pyplot as plt
 demo = mixup_demo(language='en')
 demo.send = lambda *message: None
-def move(i): demo._handle_custom_msg({'ask': {'t': i % 101/100}}, [])
+def move(i): demo._handle_custom_msg({'ask': {'t': i % 101/100}, 'density': 1 + i//10 % 2}, [])    # from two screens
 for i in range(120): move(i)
 before = psutil.Process().memory_info().rss
 for i in range(500): move(i)

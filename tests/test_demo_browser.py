@@ -1,16 +1,20 @@
 """Live figures in a real JupyterLab and in files without a kernel, driven by headless Chromium."""
 import io
+import os
+import secrets
 
 import nbformat
 import numpy as np
 import pytest
 from PIL import Image
 
-from lab import CHROMIUM, KERNEL, Lab, chromium, our_troubles
+from lab import CHROMIUM, KERNEL, PATIENCE, Lab, chromium, our_troubles
+from sotalearn.course import chapters, in_language
 from sotalearn.mixup import mixup_demo
 from sotalearn.normalization import normalization_demo
 
-pytestmark = pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`')
+SMALL = dict(SOTALEARN_DATASET='toynette', SOTALEARN_EPOCHS='1', SOTALEARN_SIZE='32', SOTALEARN_TRAIN_IMAGES='200', SOTALEARN_LANGUAGE='en')
+pytestmark = [pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`'), pytest.mark.timeout(1200)]
 CELLS = dict(mixup='from sotalearn.mixup import mixup_demo\ndemo = mixup_demo(("church", "gas_pump"), language="en")\ndemo',
              normalization='from sotalearn.normalization import normalization_demo\ndemo = normalization_demo(language="en")\ndemo')
 
@@ -22,7 +26,7 @@ def browser():
 
 @pytest.fixture(scope='module')
 def lab(tmp_path_factory):
-    with Lab(tmp_path_factory.mktemp('lab')) as lab: yield lab
+    with Lab(tmp_path_factory.mktemp('lab'), env=SMALL) as lab: yield lab
 
 
 @pytest.fixture(scope='module')
@@ -33,9 +37,9 @@ def demos():
     for demo in made.values(): demo.close()
 
 
-def shown(page, name, where='', timeout=15_000):
+def shown(page, name, where=''):
     "Wait until the picture of this name is painted; return it."
-    page.wait_for_selector(f'{where} .demo-picture[data-shown="{name}"]', timeout=timeout)
+    page.wait_for_selector(f'{where} .demo-picture[data-shown="{name}"]')
     return page.locator(f'{where} .demo-picture').first
 
 
@@ -51,12 +55,13 @@ def agrees(picture, demo, **values):
 def drag(page, slider, share):
     "Press the pointer on the slider's middle and let it go at `share` of its width."
     slider.scroll_into_view_if_needed()
-    box = slider.bounding_box()
+    box, place = slider.bounding_box(), page.locator('.demo-picture').first.bounding_box()
     y, thumb = box['y'] + box['height']/2, 8
     page.mouse.move(box['x'] + box['width']/2, y)
     page.mouse.down()
     page.mouse.move(box['x'] + thumb + (box['width'] - 2*thumb)*share, y, steps=5)
     page.mouse.up()
+    assert page.locator('.demo-picture').first.bounding_box() == place      # nothing jumps
 
 
 def play_mixup(page, demo, step):
@@ -94,14 +99,22 @@ def play_normalization(page, demo, step):
 PLAY = dict(mixup=play_mixup, normalization=play_normalization)
 
 
+CHAPTERS = dict(mixup='06_mixup.ipynb', normalization='03_normalization.ipynb')
+
+
 @pytest.mark.parametrize('name', CELLS)
-def test_live_in_jupyterlab(lab, browser, demos, name):
-    lab.write(f'{name}.ipynb', CELLS[name])
-    page = lab.open(browser, f'{name}.ipynb')
+def test_a_chapter_opened_and_run(lab, browser, name):
+    "The chapter as a learner gets it, run from the top to its demo, which then is live."
+    nb = in_language(nbformat.read(next(o for o in chapters() if o.name == CHAPTERS[name]), as_version=4), 'en')
+    last = next(i for i, cell in enumerate(nb.cells) if cell.cell_type == 'code' and cell.source.startswith(f'demo = {name}_demo('))
+    lab.write(CHAPTERS[name], nbformat.from_dict({**nb, 'cells': nb.cells[:last + 1]}))
+    page = lab.open(browser, CHAPTERS[name])
     page.wait_for_selector('.demo-picture[data-shown]')
-    PLAY[name](page, demos[name], 1)
+    demo = dict(mixup=mixup_demo, normalization=normalization_demo)[name](language='en')
+    PLAY[name](page, demo, 1)
     assert our_troubles(page) == []
     page.context.close()
+    demo.close()
 
 
 def run_cell(page, source, wait=True):
@@ -128,38 +141,113 @@ def test_a_widget_among_widgets(lab, browser):
     run_cell(page, 'from ipywidgets import FloatSlider, HBox, link\nother = FloatSlider(max=1, step=.01)\n'
                    'link((demo, "t"), (other, "value"))\nHBox([demo, other])')
     boxed = cells.nth(2).locator('.demo-picture[data-shown="77"]')
-    boxed.wait_for(timeout=15_000)
+    boxed.wait_for()
     run_cell(page, 'other.value = .12')
-    for cell in (0, 2): cells.nth(cell).locator('.demo-picture[data-shown="12"]').wait_for(timeout=15_000)
+    for cell in (0, 2): cells.nth(cell).locator('.demo-picture[data-shown="12"]').wait_for()
     run_cell(page, 'demo.t = float("nan")')
     page.get_by_text('t must be a number from 0 to 1, got nan').first.wait_for()
     assert page.locator('text=Traceback').count() == 0
     cells.nth(0).get_by_role('slider').focus()
     page.keyboard.press('ArrowRight')
-    for cell in (0, 2): cells.nth(cell).locator('.demo-picture[data-shown="13"]').wait_for(timeout=15_000)
+    for cell in (0, 2): cells.nth(cell).locator('.demo-picture[data-shown="13"]').wait_for()
     run_cell(page, 'import time\nwhile other.value != .13: time.sleep(.1)\nprint(demo.t, other.value)')   # handlers have a thread of their own
     page.get_by_text('0.13 0.13', exact=True).wait_for()
     # again
     page.evaluate('jupyterapp.shell.currentWidget.content.activeCellIndex = 0')
     page.evaluate('jupyterapp.commands.execute("notebook:run-cell")')
-    cells.nth(0).locator('.demo-picture[data-shown="30"]').wait_for(timeout=15_000)
+    cells.nth(0).locator('.demo-picture[data-shown="30"]').wait_for()
     cells.nth(0).get_by_role('slider').focus()
     page.keyboard.press('ArrowRight')
-    cells.nth(0).locator('.demo-picture[data-shown="31"]').wait_for(timeout=15_000)
-    # The kernel is busy: what is kept still plays, and the reader is told. (PyDLL keeps Python's lock, as some long
-    # computations do; a mere `time.sleep` leaves widgets their own thread in ipykernel 7.)
-    run_cell(page, 'import ctypes; ctypes.PyDLL(None).sleep(7)', wait=False)
+    cells.nth(0).locator('.demo-picture[data-shown="31"]').wait_for()
+    # as fine as the screen, also when that changes
+    assert first.evaluate('o => o.naturalWidth/o.width') == 1
+    device = page.context.new_cdp_session(page)
+    device.send('Emulation.setDeviceMetricsOverride', dict(width=1280, height=900, deviceScaleFactor=2, mobile=False))
+    page.wait_for_function('o => o.naturalWidth === 2*o.width', arg=first.element_handle())
+    # The kernel is busy: what is kept still plays, and the reader is told.
+    let_go = hold(page, lab)
     cells.nth(0).get_by_role('slider').focus()
     page.keyboard.press('End')
     cells.nth(0).locator('.demo-picture[data-shown="100"]').wait_for()
     for _ in range(45): page.keyboard.press('ArrowLeft')
-    page.get_by_text('The kernel is busy').first.wait_for(timeout=10_000)
-    cells.nth(0).locator('.demo-picture[data-shown="55"]').wait_for(timeout=20_000)
+    page.get_by_text('The kernel is busy').first.wait_for()
+    let_go()
+    cells.nth(0).locator('.demo-picture[data-shown="55"]').wait_for()
     # the kernel goes away
     page.evaluate('jupyterapp.shell.currentWidget.sessionContext.restartKernel()')
     cells.nth(0).get_by_text('New pictures need a kernel').wait_for()
     page.keyboard.press('Home')
     cells.nth(0).locator('.demo-picture[data-shown="0"]').wait_for()
+    assert our_troubles(page) == []
+    page.context.close()
+
+
+def hold(page, lab, then=''):
+    """Run a cell that keeps Python's lock, as some long computations do, until what is returned is called.
+
+    A mere `time.sleep` would leave widgets their own thread in ipykernel 7: PyDLL does not, and opening a pipe waits.
+    """
+    gate, begun = (lab.folder/f'{what}-{secrets.token_hex(4)}' for what in ('gate', 'begun'))
+    os.mkfifo(gate)
+    run_cell(page, f'import ctypes, os, pathlib\npathlib.Path({str(begun)!r}).touch()\n'
+                   f'ctypes.PyDLL(None).open({str(gate).encode()!r}, 0)\n{then}', wait=False)
+    while not begun.exists(): page.wait_for_timeout(100)
+    return lambda: os.close(os.open(gate, os.O_WRONLY))
+
+
+def run_again(page):
+    "Run the first cell once the kernel is there."
+    page.wait_for_function('jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === "idle"')
+    page.evaluate('''() => {
+        jupyterapp.shell.currentWidget.content.activeCellIndex = 0;
+        jupyterapp.commands.execute('notebook:run-cell');
+    }''')
+
+
+# The ways a kernel goes: by itself, from the menu, with a request that is under way.
+ENDS = dict(
+    dies=lambda page, lab: run_cell(page, 'import os; os._exit(1)', wait=False),
+    is_shut_down=lambda page, lab: page.evaluate('jupyterapp.shell.currentWidget.sessionContext.shutdown()'),
+    dies_while_asked=lambda page, lab: hold(page, lab, then='os._exit(1)'))
+
+
+def test_a_kernel_that_has_died(lab, browser):
+    "What was seen still plays, a sentence says that nothing new can come; after a restart the cell is live again."
+    lab.write('dead.ipynb', CELLS['mixup'])
+    page = lab.open(browser, 'dead.ipynb')
+    figure = page.locator('.jp-CodeCell').first
+    said, slider = figure.locator('.demo-note'), figure.get_by_role('slider')
+    for end, kill in ENDS.items():
+        shown(page, 30)
+        slider.focus()
+        page.keyboard.press('ArrowRight')
+        shown(page, 31)                                  # asked of the kernel
+        assert said.inner_text() == ''
+        let_go = kill(page, lab)
+        if end == 'dies_while_asked':
+            slider.focus()
+            page.keyboard.press('PageUp')                # 10 steps on
+            figure.get_by_text('The kernel is busy').wait_for()
+            let_go()
+        figure.get_by_text('New pictures need a kernel').wait_for()
+        if end != 'is_shut_down':                        # JupyterLab says so, too, and starts another by itself
+            page.get_by_text('appears to have died').wait_for()
+            page.keyboard.press('Enter')
+            page.locator('.jp-Dialog').wait_for(state='detached')
+        slider.focus()
+        page.keyboard.press('Home')
+        shown(page, 0)
+        page.keyboard.press('End')
+        shown(page, 100)
+        for _ in range(37): page.keyboard.press('ArrowLeft')
+        assert slider.get_attribute('aria-valuetext') == '0.63'
+        assert figure.locator('.demo-stale').count() == 1 and said.inner_text().startswith('New pictures need a kernel')
+        assert page.locator('text=Traceback').count() == 0
+        if end == 'is_shut_down': page.evaluate('jupyterapp.shell.currentWidget.sessionContext.changeKernel({name: "python3"})')
+        run_again(page)
+        shown(page, 30)
+    run_cell(page, 'demo.t = .77')
+    shown(page, 77)
     assert our_troubles(page) == []
     page.context.close()
 
@@ -178,6 +266,7 @@ def stored(demos, tmp_path_factory):
 @pytest.mark.parametrize('width, scheme', [(1000, 'light'), (390, 'dark')])
 def test_a_file_plays_without_a_kernel_and_without_a_network(stored, browser, demos, width, scheme):
     context = browser.new_context(offline=True, viewport=dict(width=width, height=900), color_scheme=scheme)
+    context.set_default_timeout(PATIENCE)
     for name, file in stored.items():
         page, troubles = context.new_page(), []
         page.on('console', lambda told: troubles.append(told.text))
@@ -190,6 +279,22 @@ def test_a_file_plays_without_a_kernel_and_without_a_network(stored, browser, de
         assert troubles == []
         page.close()
     context.close()
+
+
+def test_an_exported_file_plays_without_a_network(browser, demos, tmp_path):
+    "What JupyterLab's menu exports; its own template asks for MathJax, in vain here."
+    from nbconvert import HTMLExporter
+    for name, demo in demos.items():
+        output = nbformat.v4.new_output('display_data', data=demo._repr_mimebundle_())
+        nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELLS[name], outputs=[output])], metadata=KERNEL)
+        file = tmp_path/f'{name}.html'
+        file.write_text(HTMLExporter().from_notebook_node(nb)[0], encoding='utf-8')
+        page = browser.new_context(offline=True).new_page()
+        page.set_default_timeout(PATIENCE)
+        page.goto(file.as_uri(), wait_until='commit')
+        page.wait_for_selector('.demo-picture[data-shown]')
+        PLAY[name](page, demo, dict(mixup=10, normalization=25)[name])
+        page.context.close()
 
 
 def test_a_signed_copy_plays_before_a_cell_is_run(lab, browser, stored, demos):
