@@ -167,7 +167,7 @@ def label_smoothing_demo(language=None, eps=.1, classes=10):
 
     return LabelSmoothingDemo(language, eps=eps, classes=classes)
 
-# %% ../nbs/07_label_smoothing.ipynb #43f54eec
+# %% ../nbs/07_label_smoothing.ipynb #d67ca206
 def calibration(probs, targets, bins=15):
     """How far a model's probabilities are from how often it is right: the expected calibration error, and its parts.
 
@@ -201,7 +201,8 @@ def calibration(probs, targets, bins=15):
     bins = check_whole(bins, 'bins', 1)
     probs = _check_probs(probs)
     targets = _check_targets(targets, probs.shape[1]).cpu()
-    if len(probs) != len(targets): raise ValueError(f'probs must have one row for each of the {len(targets)} targets, got {len(probs)}')
+    if len(probs) != len(targets):
+        raise ValueError(f'probs must have one row for each of the {len(targets)} targets, got {len(probs)}')
     top, guess = probs.max(dim=1)
     right = (guess == targets).double()
     place = (top*bins).ceil().long().clamp(1, bins) - 1                     # intervals open at their lower end
@@ -222,7 +223,8 @@ def _check_probs(probs):
     if wrong.any():
         i = wrong.int().argmax().item()
         row = reprlib.repr([round(o, 4) for o in probs[i].tolist()])
-        raise ValueError(f'probs must be rows of numbers from 0 to 1 that sum to 1, got {row} in row {i}, which sums to {probs[i].sum():.4g}')
+        raise ValueError(f'probs must be rows of numbers from 0 to 1 that sum to 1, got {row} in row {i}, '
+                         f'which sums to {probs[i].sum():.4g}')
     return probs
 
 # %% ../nbs/07_label_smoothing.ipynb #91fad3b2
@@ -276,7 +278,7 @@ def reliability_figure(results, labels):
     zh = '；'.join(f'{name}：最大概率平均 {says:.1f} %，答对 {right:.1f} %，ECE {ece:.3f}' for _, name, says, right, ece in facts)
     return StillFigure(draw, f'Reliability diagrams. {en}.', f'可靠性图。{zh}。', size=(3.1*len(results), 3.8))
 
-# %% ../nbs/07_label_smoothing.ipynb #49e2d6cc
+# %% ../nbs/07_label_smoothing.ipynb #8a86f074
 def compare_pairs(hard, smoothed, measures=('accuracy', 'nll', 'confidence', 'ece')):
     """Two recipes' runs measure by measure, paired by seed.
 
@@ -344,5 +346,7 @@ def pairs_figure(hard, smoothed, labels, measures=('accuracy', 'confidence', 'nl
 
     facts = [(*names.get(m, (m, m)), *table.loc[m, ['hard', 'smoothed']]) for m in measures]
     (en, zh, _), (other_en, other_zh, _) = labels
-    return StillFigure(draw, f'Means of {len(pairs)} pairs, {en} and {other_en}: ' + ', '.join(f'{name} {a:.3f} and {b:.3f}' for name, _, a, b in facts) + '.',
-                       f'{len(pairs)} 对的均值，{zh}与{other_zh}：' + '，'.join(f'{name} {a:.3f} 与 {b:.3f}' for _, name, a, b in facts) + '。', size=(8, 2.3))
+    means_en = ', '.join(f'{name} {a:.3f} and {b:.3f}' for name, _, a, b in facts)
+    means_zh = '，'.join(f'{name} {a:.3f} 与 {b:.3f}' for _, name, a, b in facts)
+    return StillFigure(draw, f'Means of {len(pairs)} pairs, {en} and {other_en}: {means_en}.',
+                       f'{len(pairs)} 对的均值，{zh}与{other_zh}：{means_zh}。', size=(8, 2.3))
