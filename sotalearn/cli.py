@@ -110,8 +110,8 @@ def data(name):
 
 # The fields of `Recipe` once more, so that `sotalearn --help` need not wait for fastai; a test holds them together.
 RECIPE_OPTIONS = dict(dataset=str, arch=str, size=int, epochs=int, bs=int, lr=float, normalize=bool, splitter=str,
-                      stages=str, mixup=float, cutmix=float, smoothing=float, tta=int, train_images=int, wrong_labels=float,
-                      bf16=bool, seed=int)
+                      stages=str, fine_lr=float, mixup=float, cutmix=float, smoothing=float, tta=int, train_images=int,
+                      wrong_labels=float, bf16=bool, seed=int)
 
 
 def train(**changes):

@@ -82,4 +82,4 @@ def _dls_of(learn):
 
 def fit_stages(learn):
     "Train `learn` as its recipe's `stages` and its last stage say: the argument `fit` of `sotalearn.training.train`."
-    learn.stages = progressive_fit(learn, learn.recipe.schedule(), learn.recipe.lr)
+    learn.stages = progressive_fit(learn, learn.recipe.schedule(), learn.recipe.lr, learn.recipe.fine_lr)

@@ -47,6 +47,8 @@ class Recipe:
     stages : str
         Stages at smaller sizes before the last, as epochs x size or epochs x size x bs: '4x32', '2x32x128 2x48'.
         The last is then `fine_tune(epochs)` at `size`: progressive resizing. Empty for none.
+    fine_lr : float
+        Largest learning rate of the stages after the first; of no effect without stages.
     mixup, cutmix : float
         Alpha of fastai's `MixUp` or `CutMix`; 0 for none.
     smoothing : float
@@ -77,6 +79,7 @@ class Recipe:
     normalize: bool = True
     splitter: str = 'folders'
     stages: str = ''
+    fine_lr: float = 1e-3
     mixup: float = 0.
     cutmix: float = 0.
     smoothing: float = 0.
@@ -93,7 +96,7 @@ class Recipe:
         for name, *limits in (('size', 8, 1024), ('epochs', 1, 1000), ('bs', 1, 4096), ('tta', 0, 64),
                               ('train_images', 0), ('seed', 0, 2**32 - 1)):
             check_whole(getattr(self, name), name, *limits)
-        for name, *limits in (('lr', 1e-8, 10), ('mixup', 0, 100), ('cutmix', 0, 100), ('smoothing', 0, .999),
+        for name, *limits in (('lr', 1e-8, 10), ('fine_lr', 1e-8, 10), ('mixup', 0, 100), ('cutmix', 0, 100), ('smoothing', 0, .999),
                               ('wrong_labels', 0, .9)):
             check_number(getattr(self, name), name, *limits)
         if self.mixup and self.cutmix: raise ValueError(f'cutmix must be 0 with mixup {self.mixup}, got {self.cutmix}')
@@ -119,12 +122,12 @@ class Recipe:
         shared = {f.name for f in fields(cls)} & set(asdict(knobs))
         return cls(**{**{name: getattr(knobs, name) for name in shared}, **changes})
 
-# %% ../nbs/02_baseline.ipynb #f0e370c9
+# %% ../nbs/02_baseline.ipynb #3198b04e
 class BFloat16(Callback):
     """Run the model in bfloat16 with channels last; weights, loss and optimizer stay in float32.
 
-    fastai's `to_bf16` does the same on a GPU and nothing at all on a CPU. How much time it saves depends on the
-    processor: about half of it with AVX-512 BF16 or AMX; without, it takes longer.
+    fastai's `to_bf16` does the same on a GPU and nothing at all on a CPU. It is faster on processors with AVX-512 BF16
+    or AMX and slower on others.
 
     References
     ----------
@@ -133,15 +136,15 @@ class BFloat16(Callback):
 
     def before_fit(self): self.model.to(memory_format=torch.channels_last)
 
-    def before_batch(self):
-        self.cast = torch.autocast(self.x.device.type, torch.bfloat16)
-        self.cast.__enter__()
+    def before_batch(self):     # not `autocast.__enter__()` here: an interrupt would leave all of torch in bfloat16
+        forward = type(self.model).forward.__get__(self.model)
+        self.model.forward = torch.autocast(self.x.device.type, torch.bfloat16)(forward)
 
     def after_pred(self):
-        self.cast.__exit__(None, None, None)
+        del self.model.forward
         self.learn.pred = self.pred.float()
 
-
+# %% ../nbs/02_baseline.ipynb #f0e370c9
 def make_learner(recipe):
     """A fastai `Learner` for a recipe, not trained yet.
 
