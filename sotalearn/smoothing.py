@@ -278,7 +278,7 @@ def reliability_figure(results, labels):
     zh = '；'.join(f'{name}：最大概率平均 {says:.1f} %，答对 {right:.1f} %，ECE {ece:.3f}' for _, name, says, right, ece in facts)
     return StillFigure(draw, f'Reliability diagrams. {en}.', f'可靠性图。{zh}。', size=(3.1*len(results), 3.8))
 
-# %% ../nbs/07_label_smoothing.ipynb #8a86f074
+# %% ../nbs/07_label_smoothing.ipynb #7a5df03a
 def compare_pairs(hard, smoothed, measures=('accuracy', 'nll', 'confidence', 'ece')):
     """Two recipes' runs measure by measure, paired by seed.
 
@@ -340,9 +340,11 @@ def pairs_figure(hard, smoothed, labels, measures=('accuracy', 'confidence', 'nl
             for x, (side, (*label, colour), column) in enumerate(zip(sides, labels, ('hard', 'smoothed'))):
                 ax.scatter([x]*len(side), side, color=colour, zorder=2)
                 ax.plot([x - .2, x + .2], [table[column][measure]]*2, color=COLOURS['ink'], lw=2)
-            ax.set(title=say(*names.get(measure, (measure, measure))), xlim=(-.5, 1.5))
+            low, high = min(map(min, sides)), max(map(max, sides))
+            reach = max(.7*(high - low), .04)                            # a tiny difference shall look tiny
+            ax.set(title=say(*names.get(measure, (measure, measure))), xlim=(-.5, 1.5),
+                   ylim=((low + high)/2 - reach, (low + high)/2 + reach))
             ax.set_xticks([0, 1], [say(*o[:2]) for o in labels])
-            ax.margins(y=.2)
 
     facts = [(*names.get(m, (m, m)), *table.loc[m, ['hard', 'smoothed']]) for m in measures]
     (en, zh, _), (other_en, other_zh, _) = labels
