@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['SECONDS', 'quote', 'Message', 'Unreadable', 'numbers', 'number', 'letters', 'progress_path', 'differs',
-           'FunctionJudge', 'Option', 'Options', 'Task', 'Card']
+           'FunctionJudge', 'ValueJudge', 'own_runs', 'runs_of', 'schedule_of', 'baseline_of', 'Option', 'Options',
+           'Task', 'Card']
 
-# %% ../nbs/tools/quiz.ipynb #5fd33818
+# %% ../nbs/tools/quiz.ipynb #6b22ea3c
 import copy, html, inspect, io, json, math, os, re, signal, sys, threading, time, warnings
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from typing import Callable
 from filelock import FileLock, Timeout
 
 import sotalearn
-from .course import LANGUAGES, find_settings, settings, write_atomic
+from .course import LANGUAGES, course_folder, find_settings, results_path, settings, write_atomic
 
 # %% ../nbs/tools/quiz.ipynb #7eeb68b0
 def _language():
@@ -278,7 +279,7 @@ def _isolated(work, seconds=SECONDS):
     # on macOS some libraries do not survive the copying
     return _in_thread(work, seconds) if told.get('end') == 'died' and sys.platform == 'darwin' else told
 
-# %% ../nbs/tools/quiz.ipynb #043db619
+# %% ../nbs/tools/quiz.ipynb #e00872aa
 def _values(x):
     "`x` as a NumPy array of floats, or a tuple of them for a tuple; None if there are no numbers in it."
     import numpy as np
@@ -304,6 +305,20 @@ def _amount(x):
     return sum(map(_amount, v)) if isinstance(v, tuple) else v.size if v is not None else len(str(x))
 
 
+def _size(args):
+    "What sorts inputs from the smallest to the largest: how much there is to read, then how large the numbers are."
+    large = [v for v in map(_values, args) if v is not None and not isinstance(v, tuple)]
+    return sum(map(_amount, args)), float(sum(abs(v).sum() for v in large))
+
+
+def _is_stub(f):
+    "Is nothing written in the body of `f` yet?"
+    import dis
+    if not hasattr(f, '__code__'): return False
+    steps = [o for o in dis.get_instructions(f) if o.opname not in ('RESUME', 'NOP', 'COPY_FREE_VARS')]
+    return all(o.opname in ('LOAD_CONST', 'RETURN_VALUE', 'RETURN_CONST') and o.argval is None for o in steps)
+
+
 def differs(given, expected):
     "None if `given` means the same as `expected`; otherwise why not, a text in both languages, perhaps empty."
     import numpy as np
@@ -319,6 +334,12 @@ def differs(given, expected):
     if a.shape != b.shape: return (f'Its shape is `{a.shape}`, it should be `{b.shape}`.', f'形状是 `{a.shape}`，应为 `{b.shape}`。')
     if not np.isnan(b).any() and np.isnan(a).any(): return ('There is NaN in it.', '里面有 NaN。')
     return None if np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True) else ('', '')
+
+
+def _changed(after, before):
+    "Is an argument another one after the call?"
+    if _values(before) is not None: return differs(after, before) is not None
+    return bool(after != before)
 
 
 @dataclass
@@ -347,7 +368,7 @@ class FunctionJudge:
 
     def __call__(self, f):
         self._check_signature(f)
-        cases = sorted(self.cases(), key=lambda args: sum(map(_amount, args)))
+        cases = sorted(self.cases(), key=_size)
         told = _isolated(lambda: self._try(f, cases))
         if told.get('end') == 'time':
             return Message((f'Your function did not finish within {SECONDS} seconds and was stopped. Does a loop never end?',
@@ -359,6 +380,7 @@ class FunctionJudge:
     def _check_signature(self, f):
         names = ', '.join(self.parameters)
         if f is None or f is ...: raise Unreadable('There is no answer yet. Please give your function.', '还没有回答。请给出你的函数。')
+        if _is_stub(f): raise Unreadable('Your function is still empty. Write its body and run the cell again.', '函数体还是空的。写好以后再运行这个单元格。')
         if isinstance(f, type) or not callable(f):
             raise Unreadable(f'A function is asked for, you gave a {quote(type(f).__name__)}. Give the function itself, by its name, without brackets behind it.',
                              f'这里要一个函数，你给的是 {quote(type(f).__name__)}。只写函数名，后面不加括号。')
@@ -399,7 +421,7 @@ class FunctionJudge:
         if given is None or given is ...:
             if printed.strip(): return ('Your function prints its result but returns nothing. Use `return`.', '你的函数把结果打印了出来，却没有返回。请用 `return`。')
             return ('Your function returns nothing. Is there a `return` at the end?', '你的函数什么也没返回。结尾写 `return` 了吗？')
-        if any(differs(a, b) for a, b in zip(given_args, args)):
+        if any(_changed(a, b) for a, b in zip(given_args, args)):
             return (f'Your function changes the input it was given. Whoever calls it wants to keep theirs: compute a new value instead.{on[0]}',
                     f'你的函数改动了传给它的输入。调用的人还要用原来的值：请算出新值，不要就地修改。{on[1]}')
         why = self.verify(args, given) if self.verify else differs(given, expected)
@@ -413,12 +435,100 @@ class FunctionJudge:
         return tuple(a + b + c + d for a, b, c, d in zip(why, on, gave, wanted))
 
 
+@dataclass
+class ValueJudge:
+    """Judges numbers.
+
+    Parameters
+    ----------
+    expected : list of float
+    praise : (str, str)
+        What to say of the right answer.
+    mistakes : list of (list of float or callable, (str, str))
+        Wrong answers that people give, or what tells them apart (a function of the list of floats), and what to say.
+    otherwise : callable
+        The text for any other answer, from its list of floats: never just that it is wrong.
+    tolerance : float
+        How far each number may be off.
+    """
+
+    expected: list
+    praise: tuple
+    mistakes: list
+    otherwise: Callable
+    tolerance: float = .005
+
+    def _is(self, given, wanted): return all(abs(a - b) <= self.tolerance for a, b in zip(given, wanted))
+
+    def __call__(self, answer):
+        given = numbers(answer, len(self.expected))
+        if self._is(given, self.expected): return Message(self.praise, True)
+        for wrong, text in self.mistakes:
+            if wrong(given) if callable(wrong) else self._is(given, wrong): return Message(text, False)
+        return Message(self.otherwise(given), False)
+
+
 def _last_frame(error):
     "Where in the learner's own code an exception came from: the deepest frame of the cell, or of anything."
     import traceback
     frames = traceback.extract_tb(error.__traceback__)[1:] or traceback.extract_tb(error.__traceback__)
     own = [o for o in frames if 'ipykernel' in o.filename or o.filename.startswith('<')]
     return (own or frames)[-1]
+
+# %% ../nbs/tools/quiz.ipynb #2fb4a1fd
+_SAME_RECIPE = ('dataset', 'arch', 'size', 'normalize', 'splitter', 'mixup', 'cutmix', 'smoothing', 'train_images', 'wrong_labels')
+
+
+def _table(path):
+    "The rows of a results table as dicts of text."
+    import csv
+    with open(path, encoding='utf-8', newline='') as f: return list(csv.DictReader(f))
+
+
+def own_runs():
+    "The rows of the learner's results table; `Unreadable` if there is none, or only the one that came with the course."
+    path, courses = results_path(), course_folder('results')/'runs.csv'
+    if path.exists() and courses.exists() and path.samefile(courses):
+        raise Unreadable('The results table here came with the course. Please give your own run, such as `learn.result`.',
+                         '这里的结果表是课程自带的。请给出你自己的一次训练，例如 `learn.result`。')
+    rows = _table(path) if path.exists() else []
+    if not rows: raise Unreadable(f'No run is recorded in {quote(path.name)} yet. Train one first.', f'{quote(path.name)} 里还没有训练记录。先训练一次。')
+    return rows
+
+
+def runs_of(answer):
+    "An answer as a list of runs, dicts: from a row, a table, its path, a learner that `train` gave, or a recipe; by default the learner's own table."
+    if answer is None or answer is ...: return own_runs()
+    if isinstance(getattr(answer, 'result', None), dict): return [answer.result]
+    if hasattr(answer, 'iterrows'): return answer.to_dict('records')
+    if hasattr(answer, 'to_dict'): return [answer.to_dict()]
+    if isinstance(answer, dict): return [answer]
+    if hasattr(answer, 'schedule') and hasattr(answer, 'stages'): return [dict(vars(answer))]
+    if isinstance(answer, (str, Path)) and str(answer).endswith('.csv') and Path(answer).is_file(): return _table(answer)
+    raise Unreadable(f'A run is asked for: `learn.result`, a row of your results table, or the table. {quote(repr(answer))} is none.',
+                     f'这里要一次训练：`learn.result`、结果表里的一行，或整张表。{quote(repr(answer))} 不是。')
+
+
+def _cell(run, name, default=None):
+    "A cell of a run as a number if it is one; `default` for an empty one or NaN."
+    value = run.get(name)
+    if value is None or value == '' or value != value: return default
+    with suppress(TypeError, ValueError): return float(value)
+    return value
+
+
+def schedule_of(run):
+    "The (epochs, size) of each stage of a run, the last one last; just that one if it has no stages."
+    stages = [re.fullmatch(r'(\d+)x(\d+)(?:x\d+)?', o) for o in str(_cell(run, 'stages', '')).split()]
+    if None in stages: raise Unreadable(f'`stages` cannot be read: {quote(run["stages"])}. It is like `4x32 2x48`, epochs x size.',
+                                        f'`stages` 读不懂：{quote(run["stages"])}。写法如 `4x32 2x48`，即周期数 x 边长。')
+    return [*((int(o[1]), int(o[2])) for o in stages), (int(_cell(run, 'epochs', 0)), int(_cell(run, 'size', 0)))]
+
+
+def baseline_of(run, runs):
+    "Of `runs` those that differ from `run` only in having no stages (and in seed, epochs or batch size)."
+    def same(other): return all(_cell(other, o) == _cell(run, o) for o in _SAME_RECIPE if o in run and o in other)
+    return [o for o in runs if not _cell(o, 'stages') and isinstance(_cell(o, 'accuracy'), float) and same(o)]
 
 # %% ../nbs/tools/quiz.ipynb #b072a296
 @dataclass(frozen=True)
