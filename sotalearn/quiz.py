@@ -589,7 +589,7 @@ class Options:
         wrong = used or ([other] if other else [])
         return Message(['\n\n'.join(o) for o in zip(*wrong)], False) if wrong else Message(self.praise, True)
 
-# %% ../nbs/tools/quiz.ipynb #a63ec3f8
+# %% ../nbs/tools/quiz.ipynb #08a15369
 _WORDS = dict(
     check=('Check', '检查'), hint=('Hint', '提示'), answer=('Answer', '答案'),
     explain=('Explain it to yourself, aloud or on paper. Then compare.', '先讲给自己听（说出来或写下来），再打开对照。'),
@@ -624,6 +624,8 @@ class Task:
         Takes an answer and returns a `Message` or raises `Unreadable`; the form's by default.
     explain : (str, str), optional
         A model answer in a few sentences.
+    how : str
+        How the learner calls the judge, where there is one beside the form.
     """
 
     name: str
@@ -636,6 +638,7 @@ class Task:
     form: Options = None
     judge: Callable = None
     explain: tuple = None
+    how: str = ''
 
     def __post_init__(self): self._hints_given = 0
 
@@ -690,10 +693,10 @@ class Task:
         folds = [f'<details><summary>{say["hint"]} {n}</summary>{_html(o[i])}</details>' for n, o in enumerate(self.hints, 1)]
         if self.explain: folds.append(f'<details><summary>{say["explain"]}</summary>{_html(self.explain[i])}</details>')
         folds.append(f'<details><summary>{say["answer"]}</summary>{_html(self._solution()[i])}</details>')
-        asked = self._choices(i, say) if self.form else f'{_html(self.ask[i])}<p>{say["kernel"]}{colon}<code>{html.escape(self.handle)}.check(…)</code></p>'
+        asked = self._choices(i, say, colon) if self.form else f'{_html(self.ask[i])}<p>{say["kernel"]}{colon}<code>{html.escape(self.how or self.handle + ".check(…)")}</code></p>'
         return f'<div lang="{language}" class="sotalearn-quiz" data-task="{self.name}">{asked}{"".join(folds)}</div>'
 
-    def _choices(self, i, say):
+    def _choices(self, i, say, colon):
         kind, name = self.form.kind, f'{self.name}-{LANGUAGES[i]}'
         note = f' <small>{say[kind]}</small>' if kind in say else ''
         rows = []
@@ -703,7 +706,8 @@ class Task:
                        f'<input type="{"radio" if kind == "one" else "checkbox"}" name="{name}" value="{letter}">')
             rows.append(f'<label class="quiz-option">{control}<span class="quiz-letter">{letter}</span><span>{_inline(option.text[i])}</span></label>')
         head, rest = (self.ask[i].split('\n\n', 1) + [''])[:2]
-        keep = '' if self.judge else f'<p><small>{say["keep"]}: <code>{html.escape(self.handle)}.check({html.escape(self._example())})</code></small></p>'
+        code = self.how or f'{self.handle}.check({self._example()})'
+        keep = f'<p><small>{say["keep"]}{colon}<code>{html.escape(code)}</code></small></p>'
         task = dict(name=self.name, kind=kind, praise=_html(self.form.praise[i]) + keep,
                     words=dict(none=_html(say['none']), twins=_html(say['twins']), yes=_html(f'**{Message._HEADS[True][i]}**'), no=_html(f'**{Message._HEADS[False][i]}**')),
                     rules=[{what: o, 'say': _html(text[i])} for what, o, text in self.form.rules()])
