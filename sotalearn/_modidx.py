@@ -204,6 +204,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'sotalearn.quiz.Card.__init__': ('tools/quiz.html#card.__init__', 'sotalearn/quiz.py'),
                                 'sotalearn.quiz.Card.__repr__': ('tools/quiz.html#card.__repr__', 'sotalearn/quiz.py'),
                                 'sotalearn.quiz.Card._repr_html_': ('tools/quiz.html#card._repr_html_', 'sotalearn/quiz.py'),
+                                'sotalearn.quiz.Card._row': ('tools/quiz.html#card._row', 'sotalearn/quiz.py'),
                                 'sotalearn.quiz.Card._rows': ('tools/quiz.html#card._rows', 'sotalearn/quiz.py'),
                                 'sotalearn.quiz.Card._state': ('tools/quiz.html#card._state', 'sotalearn/quiz.py'),
                                 'sotalearn.quiz.FunctionJudge': ('tools/quiz.html#functionjudge', 'sotalearn/quiz.py'),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['QUESTIONS', 'q1', 'q2', 'q3', 'q4', 'q5', 'q6', 'q7', 'q8', 'q9', 'q10', 'q11', 'q12', 'q13', 'q14', 'card']
 
-# %% ../nbs/09_questionnaire.ipynb #6069f3a2
+# %% ../nbs/09_questionnaire.ipynb #43df8149
 import re
 from pathlib import Path
 
@@ -19,7 +19,10 @@ QUESTIONS = {}
 def _ask(number, title, ask, chapter, section, hints, answer, **task):
     "Question `number`; `section` is the heading of the passage in both languages, or None for the whole chapter."
     name, (file, titles) = f'q{number}', _CHAPTERS[chapter]
-    passage = file, tuple(f'{a} → {b}' for a, b in zip(titles, section)) if section else titles
+    if section:             # the anchor that JupyterLab gives the English heading
+        file += '#' + re.sub('[`*_]', '', section[0]).replace(' ', '-')
+        titles = tuple(f'{a} → {b}' for a, b in zip(titles, section))
+    passage = file, titles
     QUESTIONS[name] = Task(name, name, title, ask, hints, answer, passage, **task)
     return QUESTIONS[name]
 

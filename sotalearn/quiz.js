@@ -68,12 +68,6 @@ function judge(form, { kind, rules, praise, words }) {
   return breaks.length ? { right: false, said: words.no + breaks.map(rule => rule.say).join('') } : { right: true, said: words.yes + praise };
 }
 
-/** On a built site the chapters are pages. */
-function mendLinks(root) {
-  if (document.body.dataset.notebook || !/\.html$|\/$/.test(location.pathname)) return;
-  for (const link of root.querySelectorAll('a[href$=".ipynb"]')) link.href = link.getAttribute('href').replace('.ipynb', '.html');
-}
-
 /** The cards of this page follow what is answered in it. */
 function tick(name) {
   for (const row of document.querySelectorAll(`.sotalearn-card [data-task="${name}"]:not([data-done])`)) {
@@ -86,7 +80,6 @@ function tick(name) {
 function openQuestion(root) {
   const form = root.querySelector('form');
   root.addEventListener('keydown', event => event.stopPropagation());     // JupyterLab would take the arrow keys
-  mendLinks(root);
   if (!form) return;
   const task = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
   const said = root.querySelector('.quiz-said');
@@ -96,7 +89,6 @@ function openQuestion(root) {
     const verdict = judge(form, task);
     said.classList.toggle('quiz-right', verdict.right);
     said.innerHTML = verdict.said;
-    mendLinks(said);
     if (verdict.right) tick(task.name);
   });
   form.addEventListener('change', () => { said.textContent = ''; });

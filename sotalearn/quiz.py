@@ -589,7 +589,7 @@ class Options:
         wrong = used or ([other] if other else [])
         return Message(['\n\n'.join(o) for o in zip(*wrong)], False) if wrong else Message(self.praise, True)
 
-# %% ../nbs/tools/quiz.ipynb #08a15369
+# %% ../nbs/tools/quiz.ipynb #9a9779fe
 _WORDS = dict(
     check=('Check', '检查'), hint=('Hint', '提示'), answer=('Answer', '答案'),
     explain=('Explain it to yourself, aloud or on paper. Then compare.', '先讲给自己听（说出来或写下来），再打开对照。'),
@@ -617,7 +617,7 @@ class Task:
     answer : str
         Code that gives the right answer and checks it.
     passage : (str, (str, str))
-        The chapter that answers it, as file name and title.
+        Where to read it again: a link, and its text.
     form : Options, optional
         What works in a page without a kernel.
     judge : callable, optional
@@ -670,12 +670,14 @@ class Task:
 
     def solution(self):
         "The right answer as code that can be run, why it is right, and where to read it again."
-        return Message(self._solution())
+        read = [f'\n\n{_WORDS["passage"][i]}{": " if i == 0 else "："}[{self.passage[1][i]}]({self.passage[0]})' for i in range(len(LANGUAGES))]
+        return Message([a + b for a, b in zip(self._solution(), read)])
 
     def _solution(self):
+        "The answer and why it is right, in both languages. In a chapter the way to the passage stands above the question."
         why = self.form.praise if self.form else None
         return [f'```python\n{self.answer}\n```\n\n' + '\n\n'.join(o for o in (why and why[i], self.explain and self.explain[i]) if o)
-                + f'\n\n{_WORDS["passage"][i]}{": " if i == 0 else "："}[{self.passage[1][i]}]({self.passage[0]})' for i in range(len(LANGUAGES))]
+                for i in range(len(LANGUAGES))]
 
     def __repr__(self):
         i = LANGUAGES.index(_language())
@@ -728,7 +730,7 @@ class Task:
                               all(first in order for first, second, _ in self.form.before if second == o)))
         return ''.join(order)
 
-# %% ../nbs/tools/quiz.ipynb #986f0ed2
+# %% ../nbs/tools/quiz.ipynb #8e24b6b6
 class Card:
     """All tasks with what is done and what is not.
 
@@ -749,6 +751,13 @@ class Card:
         if task['done']: return (f'done {task["done"][:10]}', f'{task["done"][:10]} 完成')[i]
         return ((f'not yet, {tries} {"try" if tries == 1 else "tries"}' if tries else 'open'), (f'还没对，试过 {tries} 次' if tries else '未做'))[i]
 
+    def _row(self, task, state, i):
+        mark, is_done = ('✓', ' data-done') if state['done'] else ('○', '')
+        return (f'<div data-task="{task.name}"{is_done} style="display: flex; flex-wrap: wrap; gap: 0 .7em; padding: .15em 0; border-top: 1px solid #8884">'
+                f'<span class="card-mark" style="flex: 0 0 1.2em; text-align: center">{mark}</span><span style="flex: 1 1 13em">{_inline(task.title[i])}</span>'
+                f'<code style="flex: 0 1 17em; overflow-wrap: anywhere">{html.escape(task.handle)}</code>'
+                f'<span class="card-state" style="flex: 0 1 9em">{self._state(state, i)}</span></div>')
+
     def _repr_html_(self):
         groups, note = self._rows()
 
@@ -756,15 +765,10 @@ class Card:
             parts = [_html(note[i]) if note else '']
             for heading, rows in groups:
                 done = sum(bool(state['done']) for _, state in rows)
-                parts.append(f'<p><strong>{heading[i]}: {done} / {len(rows)}</strong></p><table style="margin: 0 0 1em; text-align: left">')
-                for task, state in rows:
-                    mark, is_done = ('✓', ' data-done') if state['done'] else ('·', '')
-                    parts.append(f'<tr data-task="{task.name}"{is_done}><td class="card-mark" style="min-width: 1.2em; text-align: center">{mark}</td>'
-                                 f'<td style="text-align: left"><code>{html.escape(task.handle)}</code></td><td style="text-align: left">{_inline(task.title[i])}</td>'
-                                 f'<td class="card-state" style="text-align: left">{self._state(state, i)}</td></tr>')
-                parts.append('</table>')
+                parts.append(f'<p style="margin: 1em 0 .2em"><strong>{heading[i]}</strong> {done} / {len(rows)}</p>')
+                parts += [self._row(task, state, i) for task, state in rows]
             here = ('right, on this page', '本页答对')[i]
-            return f'<div lang="{LANGUAGES[i]}" class="sotalearn-card" data-here="{here}" style="overflow-x: auto">{"".join(parts)}</div>'
+            return f'<div lang="{LANGUAGES[i]}" class="sotalearn-card" data-here="{here}" style="max-width: 46em">{"".join(parts)}</div>'
 
         return _both(form)
 
