@@ -730,7 +730,7 @@ class Task:
                               all(first in order for first, second, _ in self.form.before if second == o)))
         return ''.join(order)
 
-# %% ../nbs/tools/quiz.ipynb #8e24b6b6
+# %% ../nbs/tools/quiz.ipynb #ab00650e
 class Card:
     """All tasks with what is done and what is not.
 
@@ -753,10 +753,11 @@ class Card:
 
     def _row(self, task, state, i):
         mark, is_done = ('✓', ' data-done') if state['done'] else ('○', '')
-        return (f'<div data-task="{task.name}"{is_done} style="display: flex; flex-wrap: wrap; gap: 0 .7em; padding: .15em 0; border-top: 1px solid #8884">'
-                f'<span class="card-mark" style="flex: 0 0 1.2em; text-align: center">{mark}</span><span style="flex: 1 1 13em">{_inline(task.title[i])}</span>'
-                f'<code style="flex: 0 1 17em; overflow-wrap: anywhere">{html.escape(task.handle)}</code>'
-                f'<span class="card-state" style="flex: 0 1 9em">{self._state(state, i)}</span></div>')
+        return (f'<div data-task="{task.name}"{is_done} style="display: flex; gap: .6em; padding: .15em 0; border-top: 1px solid #8884">'
+                f'<span class="card-mark" style="flex: 0 0 1.2em; text-align: center">{mark}</span>'
+                f'<span style="flex: 1; min-width: 0; display: flex; flex-wrap: wrap; gap: 0 .7em"><span style="flex: 1 1 15em">{_inline(task.title[i])}</span>'
+                f'<code style="flex: 0 1 auto; min-width: min(17em, 60%); overflow-wrap: anywhere">{html.escape(task.handle)}</code>'
+                f'<span class="card-state" style="flex: 0 1 auto; min-width: 7em">{self._state(state, i)}</span></span></div>')
 
     def _repr_html_(self):
         groups, note = self._rows()
