@@ -365,7 +365,7 @@ _add('04', 'schedule', ('A schedule under 60 seconds', '60 秒以内的尺寸安
     exercise('schedule').check(plan)
     """, judge=_judge_schedule)
 
-# %% ../nbs/tools/exercises.ipynb #c6edb57f
+# %% ../nbs/tools/exercises.ipynb #f6ec29cb
 def _probabilities():
     import torch
     noise = torch.Generator().manual_seed(5)
@@ -388,11 +388,10 @@ _add('05', 'choose_n', ('Choose n for a time budget', '按时间预算选 n'), (
     exercise('choose_n').check(views_within)
     """, judge=FunctionJudge(('budget', 'one_pass'), lambda budget, one_pass: max(0, int(budget//one_pass) - 1),
         lambda: [(5, 1), (1, 1), (2, 3), (20, 3), (60, 7), (61.5, 2.5)], [
+        (lambda b, p: max(0, math.ceil(b/p) - 1) if b % p else None, ('Rounding up goes over the budget: what does not fit whole does not count.', '向上取整就超预算了：放不下完整一遍的不算。')),
         (lambda b, p: max(0, int(b//p)), ('You forgot the plain pass: n augmented passes and one more have to fit.', '忘了不增强的那一遍：n 遍之外还要再放下一遍。')),
         (lambda b, p: max(0, b/p - 1), ('n is a whole number of views: round down.', 'n 是视图的个数，必须是整数：向下取整。')),
         (lambda b, p: int(b//p) - 1, ('A number of views cannot be negative. If there is no time, return 0.', '视图个数不能是负数。来不及就返回 0。')),
-        (lambda b, p: max(0, math.ceil(b/p) - 1), ('Rounding up goes over the budget.', '向上取整就超预算了。')),
-        (lambda b, p: max(0, round(b/p) - 1), ('Rounding to the nearest may go over the budget: round down.', '四舍五入可能超预算：要向下取整。')),
         (lambda b, p: b*p, ('That multiplies; how often something fits is a division.', '这是相乘；能放下几次要用除法。'))]))
 
 _add('05', 'average_views', ('Average the views', '对视图取平均'), (

@@ -245,10 +245,11 @@ q12 = _ask(12, ('What label smoothing helps with', '标签平滑能治什么'), 
     explain=('Labels that are wrong here and there, and pictures that are ambiguous or show more than one class. Hard targets make the model learn each such label with full force; smoothed ones keep some doubt about every label. It does not help against mistakes that are always the same, nor against too few or unbalanced pictures.',
              '零星的错误标签，以及有歧义或不止一类的图。硬目标会让模型使劲去记每一个这样的标签；平滑之后，对每个标签都留了一点怀疑。一贯的错误、图太少、类别不均衡，它就帮不上了。'))
 
-# %% ../nbs/09_questionnaire.ipynb #22d5c7d8
+# %% ../nbs/09_questionnaire.ipynb #4ef5b979
 def _judge_smoothed(answer):
     v = numbers(answer, 5)
-    close = lambda *wanted: all(abs(a - b) < 5e-4 for a, b in zip(v, wanted))
+    # wide enough for bfloat16
+    close = lambda *wanted: all(abs(a - b) < 2.4e-3 for a, b in zip(v, wanted))
     wrong = lambda en, zh: Message((en, zh), False)
     total = sum(v)
     if close(.02, .92, .02, .02, .02):
@@ -256,11 +257,11 @@ def _judge_smoothed(answer):
     if close(.92, .02, .02, .02, .02): return wrong('The numbers are right, the place is not: indices count from 0, so index 1 is the second number.', '数对了，位置不对：下标从 0 数起，下标 1 是第二个数。')
     if close(0, 1, 0, 0, 0): return wrong('That is the one-hot target: nothing is smoothed yet.', '这是独热目标：还没有平滑。')
     if close(.01, .91, .01, .01, .01): return wrong('That is the target for ten classes, ε/10. Here N is 5.', '这是十个类别的目标，ε/10。这里 N 是 5。')
-    if abs(v[1] - .9) < 5e-4:
+    if abs(v[1] - .9) < 2.4e-3:
         others = {o for i, o in enumerate(v) if i != 1}
         more = ('', '')
-        if all(abs(o - .025) < 5e-4 for o in others): more = (' (The others got ε/(N − 1); ε is shared by all five.)', '（你给其他类的是 ε/(N − 1)；ε 应由全部五类平分。）')
-        elif all(abs(o - .1) < 5e-4 for o in others): more = (' (The others share ε: ε/N = 0.02 each, not 0.1.)', '（其他类要平分 ε：各得 ε/N = 0.02，不是 0.1。）')
+        if all(abs(o - .025) < 2.4e-3 for o in others): more = (' (The others got ε/(N − 1); ε is shared by all five.)', '（你给其他类的是 ε/(N − 1)；ε 应由全部五类平分。）')
+        elif all(abs(o - .1) < 2.4e-3 for o in others): more = (' (The others share ε: ε/N = 0.02 each, not 0.1.)', '（其他类要平分 ε：各得 ε/N = 0.02，不是 0.1。）')
         return wrong('The rule for the true class was forgotten: it keeps ε/N as well, so it is 1 − ε + ε/N = 0.92, not 0.9.' + more[0], '忘了真实类别的规则：它自己也留着 ε/N，所以是 1 − ε + ε/N = 0.92，不是 0.9。' + more[1])
     if abs(total - 1) > 5e-3: return wrong(f'These five numbers sum to {total:.4g}. A target sums to 1.', f'这五个数的和是 {total:.4g}。目标之和应是 1。')
     if min(v) < 0: return wrong('A target has no negative numbers.', '目标里没有负数。')
@@ -281,7 +282,7 @@ q13 = _ask(13, ('A smoothed target', '平滑后的目标'), (
         ('ε/N = 0.02 for every class, and 1 − ε + ε/N = 0.92 for the true one.', '每类 ε/N = 0.02，真实类别 1 − ε + ε/N = 0.92。')),
     explain=('`[0.02, 0.92, 0.02, 0.02, 0.02]`: ε = 0.1 is shared by all five classes, the true one included, and the true one keeps the remaining 0.9. Index 1 is the second place.', '`[0.02, 0.92, 0.02, 0.02, 0.02]`：ε = 0.1 由全部五类平分，真实类别也有一份，另外还保留剩下的 0.9。下标 1 是第二个位置。'))
 
-# %% ../nbs/09_questionnaire.ipynb #6b0e0bf5
+# %% ../nbs/09_questionnaire.ipynb #fdc83a91
 def _class_counts(name):
     "Training pictures of each class of a dataset, {class: count}; `Unreadable` if it is not on disk."
     from sotalearn.course import settings
@@ -330,7 +331,7 @@ def _judge_subset(answer):
         counts = {str(k): v for k, v in zip(answer, numbers(list(answer.values())))}
         if any(o < 0 or o != int(o) for o in counts.values()): raise Unreadable('A number of pictures is a whole number, 0 or more.', '张数应是不小于 0 的整数。')
         return _judge_counts({k: int(v) for k, v in counts.items()}, _class_counts(None))
-    if hasattr(answer, '__iter__') and not isinstance(answer, dict) and not hasattr(answer, 'to_dict'):
+    if hasattr(answer, '__iter__') and getattr(answer, 'ndim', 1) and not isinstance(answer, dict) and not hasattr(answer, 'to_dict'):
         return _judge_files(list(answer))
     if isinstance(answer, (int, float)) and not isinstance(answer, bool) or hasattr(answer, 'item') and not hasattr(answer, 'to_dict'):
         run = dict(train_images=numbers(answer, 1)[0])

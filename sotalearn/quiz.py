@@ -730,7 +730,7 @@ class Task:
                               all(first in order for first, second, _ in self.form.before if second == o)))
         return ''.join(order)
 
-# %% ../nbs/tools/quiz.ipynb #ab00650e
+# %% ../nbs/tools/quiz.ipynb #454f17f1
 class Card:
     """All tasks with what is done and what is not.
 
@@ -768,7 +768,7 @@ class Card:
                 done = sum(bool(state['done']) for _, state in rows)
                 parts.append(f'<p style="margin: 1em 0 .2em"><strong>{heading[i]}</strong> {done} / {len(rows)}</p>')
                 parts += [self._row(task, state, i) for task, state in rows]
-            here = ('right, on this page', '本页答对')[i]
+            here = ('right here', '本页答对')[i]
             return f'<div lang="{LANGUAGES[i]}" class="sotalearn-card" data-here="{here}" style="max-width: 46em">{"".join(parts)}</div>'
 
         return _both(form)
