@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXERCISES', 'DATA_BLOCK', 'BASELINE', 'exercise']
 
-# %% ../nbs/tools/exercises.ipynb #7ceb05e6
+# %% ../nbs/tools/exercises.ipynb #aef88576
 import ast, math, textwrap
 
 from .course import check_choice
@@ -17,7 +17,7 @@ _CHAPTERS = {
     '03': ('03_normalization.ipynb', ('03 · Normalization', '03 · 归一化')),
     '04': ('04_progressive_resizing.ipynb', ('04 · Progressive resizing', '04 · 渐进式调整大小')),
     '05': ('05_test_time_augmentation.ipynb', ('05 · Test time augmentation', '05 · 测试时增强')), '06': ('06_mixup.ipynb', ('06 · Mixup', '06 · Mixup')),
-    '07': ('07_label_smoothing.ipynb', ('07 · Label smoothing', '07 · 标签平滑')), '08': ('08_state_of_the_art.ipynb', ('08 · State of the art', '08 · 最先进的结果'))}
+    '07': ('07_label_smoothing.ipynb', ('07 · Label smoothing', '07 · 标签平滑')), '08': ('08_state_of_the_art.ipynb', ('08 · State of the art', '08 · 最先进水平'))}
 EXERCISES = {}
 
 

@@ -71,9 +71,9 @@ q3 = _ask(3, ('Normalization with a pretrained model', '预训练模型的归一
     explain=('`vision_learner` looks up the statistics of the pretrained model and adds a `Normalize` with them, unless the DataLoaders already have one. So the data match what the model knows. A model trained from scratch has no such history: there we choose the statistics, and hand them on with the model.',
              '`vision_learner` 会查出预训练模型的统计量，并加上相应的 `Normalize`（如果 DataLoaders 还没有的话）。于是数据和模型熟悉的一致。从头训练的模型没有这段历史：统计量由我们选，也要随模型一起交出去。'))
 
-# %% ../nbs/09_questionnaire.ipynb #19fe03fe
+# %% ../nbs/09_questionnaire.ipynb #39ed34c6
 q4 = _ask(4, ('What progressive resizing is', '什么是渐进式调整大小'), ('What is progressive resizing? Put its steps into order.', '什么是渐进式调整大小？把步骤排好。'),
-    '04', None, [
+    '04', ('In one call', '一次调用'), [
     ('It begins with small pictures, because an epoch on them is quick.', '先用小图，因为小图上的一个周期很快。'), ('The learner stays the same throughout; only its DataLoaders are changed. Two of the six steps are not needed.', '学习器从头到尾是同一个，换的只是 DataLoaders。六步里有两步用不到。'),
     ('Small DataLoaders, train, large DataLoaders, fine-tune.', '小图的 DataLoaders，训练，大图的 DataLoaders，微调。')],
     "q4.check('dbfa')", form=Options(dict(
@@ -92,7 +92,7 @@ q4 = _ask(4, ('What progressive resizing is', '什么是渐进式调整大小'),
     explain=('You train most epochs on small pictures, which is quick, then swap the DataLoaders for larger ones and go on with the same weights. What a convolution looks for does not depend on the size of the picture, so little has to be relearned: it is like fine-tuning. And the change of size is one more kind of data augmentation.',
              '多数周期用小图训练，很快；然后把 DataLoaders 换成大图，用同样的权重继续。卷积寻找的特征与图的大小无关，所以要重学的不多，就像微调一样。尺寸的变化本身也是一种数据增强。'))
 
-# %% ../nbs/09_questionnaire.ipynb #9125c71f
+# %% ../nbs/09_questionnaire.ipynb #f14da41a
 def _judge_resizing(answer):
     runs = runs_of(answer)
     scheduled = [o for o in runs if _cell(o, 'stages')]
@@ -124,7 +124,7 @@ def _judge_resizing(answer):
 
 q5 = _ask(5, ('Your own progressive resizing', '你自己的渐进式调整大小'), (
     'Implement progressive resizing in your own project. Did it help?\n\nOn a page without a kernel: how would you find out?', '在你自己的项目里实现渐进式调整大小。有帮助吗？\n\n在没有内核的网页上，请回答：怎样才能知道？'),
-    '04', None, [
+    '04', ('Does it pay?', '划算吗？'), [
     ('`Recipe` has a field `stages`: epochs x size, such as "2x32".', '`Recipe` 有一个字段 `stages`，写作“周期数x边长”，例如 "2x32"。'), ('`train(Recipe.from_settings(size=64, stages="2x32"), fit=fit_stages)` trains and records it; `q5.check()` then looks into your results table.', '`train(Recipe.from_settings(size=64, stages="2x32"), fit=fit_stages)` 会训练并记录；之后 `q5.check()` 会查看你的结果表。')],
     '''from sotalearn.resizing import fit_stages
 from sotalearn.training import Recipe, train
@@ -140,9 +140,9 @@ q5.check(learn.result)''', judge=_judge_resizing, how='q5.check(learn.result)', 
     explain=('There is no answer to copy: it depends on your data, your model and your time. A good one names the schedule, the baseline that cost as much, the accuracies of both over some seeds, and what you conclude. "It did not help" is a good answer, too.',
              '这里没有标准答案可抄：要看你的数据、模型和时间。好的回答会说清尺寸安排、同样开销的基线、两者在几个种子上的准确率，以及你的结论。“没有帮助”也是好答案。'))
 
-# %% ../nbs/09_questionnaire.ipynb #69c24ee9
+# %% ../nbs/09_questionnaire.ipynb #bb0ae9f4
 q6 = _ask(6, ('What test time augmentation is', '什么是测试时增强'), ('What is test time augmentation? How do you use it in fastai?', '什么是测试时增强？在 fastai 里怎么用？'),
-    '05', None, [
+    '05', ('The fastai way', 'fastai 的写法'), [
     ('What does a centre crop cut away, and how could the model see it after all?', '中心裁剪会裁掉什么？怎样才能让模型还是看到它？'), ('Several views of each picture, one prediction for each view, then the average. The method is named by three letters.', '每张图取几个视图，每个视图预测一次，再取平均。方法名就是三个字母。')],
     "q6.check('ad')", form=Options(dict(
         a=Option(('When predicting, several augmented views of each picture are judged, and the predictions averaged.', '预测时，对每张图的几个增强视图分别判断，再把预测取平均。'), missed=('One is missing: what is done with a picture when the model predicts?', '还缺一个：预测时对一张图做了什么？')),
@@ -155,9 +155,9 @@ q6 = _ask(6, ('What test time augmentation is', '什么是测试时增强'), ('W
     explain=('At inference or validation several versions of each picture are made with the training augmentations, the model predicts each, and the average (or the maximum) counts. What lies near an edge gets another chance. In fastai `learn.tta()` does it: by default 4 augmented views and the plain centre crop, which weighs a quarter.',
              '推理或验证时，用训练时的增强方法给每张图做几个版本，模型分别预测，取平均（或最大值）。靠近边缘的东西就多了一次机会。在 fastai 里用 `learn.tta()`：默认 4 个增强视图，加上不增强的中心裁剪，后者占四分之一。'))
 
-# %% ../nbs/09_questionnaire.ipynb #aa4adbfc
+# %% ../nbs/09_questionnaire.ipynb #1d80cfcc
 q7 = _ask(7, ('The cost of TTA', 'TTA 的代价'), ('Is using TTA at inference slower or faster than regular inference? Why?', '推理时用 TTA，比普通推理慢还是快？为什么？'),
-    '05', None, [('How often does each picture go through the model?', '每张图要过模型几次？'), ('With fastai’s defaults: 4 augmented views and the centre crop.', 'fastai 默认：4 个增强视图加一个中心裁剪。')],
+    '05', ('How many views?', '看几次合适？'), [('How often does each picture go through the model?', '每张图要过模型几次？'), ('With fastai’s defaults: 4 augmented views and the centre crop.', 'fastai 默认：4 个增强视图加一个中心裁剪。')],
     "q7.check('d')", form=Options(dict(
         a=Option(('As fast: the views go through as one batch.', '一样快：几个视图放在一个批次里过。'), wrong=('In one batch they still have to be computed, each of them. Decoding once helps, but does not make them free.', '放进一个批次，每个视图还是都要算。只解码一次能省些，但不是不花钱。')),
         b=Option(('Faster: training takes less time.', '更快：训练时间变短了。'), wrong=('Training is the same with and without. TTA begins when it is over.', '有没有 TTA，训练都一样。TTA 在训练之后才开始。')),
@@ -168,9 +168,9 @@ q7 = _ask(7, ('The cost of TTA', 'TTA 的代价'), ('Is using TTA at inference s
     explain=('Slower: each view is one more picture to load, to augment and to push through the model. Five views take about five times as long. Training takes no longer, so TTA buys accuracy with inference time.',
              '更慢：每多一个视图，就多一张图要读取、增强、过模型。五个视图大约要五倍的时间。训练时间不变，所以 TTA 是拿推理时间换准确率。'))
 
-# %% ../nbs/09_questionnaire.ipynb #6ed90fa4
+# %% ../nbs/09_questionnaire.ipynb #c5a1e756
 q8 = _ask(8, ('What Mixup is', '什么是 Mixup'), ('What is Mixup? How do you use it in fastai? Put the steps into order.', '什么是 Mixup？在 fastai 里怎么用？把步骤排好。'),
-    '06', ('The idea in one line', '一行代码说清楚'), [
+    '06', ('The recipe, on a dataset', '在数据集上照做'), [
     ('The learner is told first. Then, for every picture: which other one, and how much of each?', '先告诉学习器。然后对每张图：另一张选哪张？各占多少？'), ('Pictures and targets are blended with the same t. Of the eight steps three are wrong; mind capital letters and which variable is which.', '图片和目标用同一个 t 混合。八步里有三步是错的；注意大小写，也注意哪个是哪种变量。')],
     "q8.check('afdce')", form=Options(dict(
         a=Option(('`Learner(dls, model, loss_func=CrossEntropyLossFlat(), cbs=MixUp())`', '`Learner(dls, model, loss_func=CrossEntropyLossFlat(), cbs=MixUp())`'), missed=('How does fastai know? The callback is missing.', 'fastai 怎么知道要混合？缺了回调。')),
@@ -188,9 +188,9 @@ q8 = _ask(8, ('What Mixup is', '什么是 Mixup'), ('What is Mixup? How do you u
     explain=('For every picture another one is chosen at random, and a weight t. The pictures are averaged with that weight, and so are their one-hot targets: 0.3 of a church and 0.7 of a gas pump have the target 0.3 and 0.7. In fastai it is a callback: `cbs=MixUp()`, with a loss such as `CrossEntropyLossFlat()`.',
              '对每张图随机选另一张，再随机取一个权重 t。两张图按这个权重取平均，它们的独热目标也一样：0.3 的教堂加 0.7 的加油机，目标就是 0.3 和 0.7。在 fastai 里它是一个回调：`cbs=MixUp()`，损失用 `CrossEntropyLossFlat()` 之类。'))
 
-# %% ../nbs/09_questionnaire.ipynb #d0c984b3
+# %% ../nbs/09_questionnaire.ipynb #30b9ac80
 q9 = _ask(9, ('Mixup and overconfidence', 'Mixup 与过度自信'), ('Why does Mixup prevent the model from being too confident?', 'Mixup 为什么能防止模型过于自信？'),
-    '06', None, [
+    '06', ('A loss that cannot reach zero', '降不到零的损失'), [
     ('Softmax never reaches 0 or 1. What does a model do that is asked for exactly these?', 'softmax 永远到不了 0 或 1。要是目标偏偏就是它们，模型会怎么做？'), ('What do the targets look like after blending, and which logits reach them?', '混合之后目标是什么样？怎样的 logit 能达到？')],
     "q9.check('b')", form=Options(dict(
         a=Option(('Blended pictures are blurred, so the model sees less.', '混合的图模糊，模型看得少了。'), wrong=('Hard pictures alone do not stop it: asked for 1, it would still push towards 1 on every one of them. It is the target that changes.', '光是图难还不够：目标若是 1，它照样会把每一张推向 1。起作用的是目标变了。')),
@@ -202,9 +202,9 @@ q9 = _ask(9, ('Mixup and overconfidence', 'Mixup 与过度自信'), ('Why does M
     explain=('With one-hot targets the loss falls as long as the activations grow, for softmax never reaches 1: the model is pushed to extremes. Blended targets such as 0.3 and 0.7 are reached exactly by moderate activations, and going further costs. It is a side effect: to change it you would have to change how much is blended.',
              '独热目标下，激活值越大损失越低，因为 softmax 永远到不了 1，模型就被推向极端。混合目标（如 0.3 和 0.7）用适中的激活值就能正好达到，再往前推反而有损失。这是附带的效果：要调它，只能改变混合的强度。'))
 
-# %% ../nbs/09_questionnaire.ipynb #3419195c
+# %% ../nbs/09_questionnaire.ipynb #c223bc7b
 q10 = _ask(10, ('Mixup in five epochs', '五个周期的 Mixup'), ('Why does training with Mixup for five epochs end up worse than training without Mixup?', '用 Mixup 训练五个周期，为什么反而比不用更差？'),
-    '06', None, [
+    '06', ('Why five epochs end up worse', '为什么五个周期反而更差'), [
     ('What does the model have to find out about a blended picture that it need not about a plain one?', '面对混合的图，模型要多弄清楚哪些事？'), ('How often does it see the same picture in five epochs, with and without Mixup? Who has a reason to fear overfitting?', '五个周期里，用和不用 Mixup，同一张图各看到几次？谁才需要担心过拟合？')],
     "q10.check('c')", form=Options(dict(
         a=Option(('It overfits faster.', '它过拟合得更快。'), wrong=('The other way round: it hardly ever sees the same picture twice. What it lacks is time.', '正相反：同一张图几乎不会看到两次。它缺的是时间。')),
@@ -216,9 +216,9 @@ q10 = _ask(10, ('Mixup in five epochs', '五个周期的 Mixup'), ('Why does tra
     explain=('It is harder to see what is in a blended picture, and the model has to name two classes and how much of each. In five epochs a model without Mixup has not begun to overfit, so there is nothing to cure yet, and the harder task only costs. Mixup pays where training is long or pictures are few.',
              '混合的图更难看清，模型要说出两个类别和各自的比重。只训练五个周期，不用 Mixup 的模型还没开始过拟合，没有什么要治的，更难的任务就只剩代价。训练得久、图片又少时，Mixup 才划算。'))
 
-# %% ../nbs/09_questionnaire.ipynb #dd32c727
+# %% ../nbs/09_questionnaire.ipynb #139453db
 q11 = _ask(11, ('The idea of label smoothing', '标签平滑的思路'), ('What is the idea behind label smoothing?', '标签平滑的思路是什么？'),
-    '07', None, [
+    '07', ('Ask for a little less', '要求低一点'), [
     ('The pictures stay as they are. What is changed?', '图片不变。变的是什么？'), ('A 1 says "I am absolutely sure". What would a careful person write?', '1 的意思是“百分之百确定”。谨慎的人会写多少？')],
     "q11.check('d')", form=Options(dict(
         a=Option(('Blur the pictures, so that the model does not rely on details.', '把图弄模糊，让模型不依赖细节。'), wrong=('The labels are smoothed, not the pictures.', '平滑的是标签，不是图片。')),
@@ -230,9 +230,9 @@ q11 = _ask(11, ('The idea of label smoothing', '标签平滑的思路'), ('What 
     explain=('One-hot targets demand absolute certainty, even where 0.9999 would be good enough: activations are pushed to extremes, and the probabilities stop meaning anything. Label smoothing replaces every 0 by ε/N and the 1 by 1 − ε + ε/N. The model becomes less sure and takes wrong labels less to heart.',
              '独热目标要求百分之百确定，哪怕 0.9999 已经足够好，激活值还是被推向极端，概率也就失去了意义。标签平滑把每个 0 换成 ε/N，把 1 换成 1 − ε + ε/N。模型不再那么笃定，对错误标签也不那么较真。'))
 
-# %% ../nbs/09_questionnaire.ipynb #e83099d5
+# %% ../nbs/09_questionnaire.ipynb #97c4dc94
 q12 = _ask(12, ('What label smoothing helps with', '标签平滑能治什么'), ('What problems in your data can label smoothing help with?', '数据里的哪些问题，标签平滑能帮上忙？'),
-    '07', None, [
+    '07', ('What it helps with, and what not', '它能帮什么，不能帮什么'), [
     ('It says of every label: probably right, but not surely.', '它对每个标签说：大概对，但不一定。'), ('Two of them are about labels that cannot be fully trusted, here and there.', '其中两项讲的是：有些标签不能完全相信。')],
     "q12.check('ad')", form=Options(dict(
         a=Option(('Some labels are wrong, here and there.', '零星有些标签是错的。'), missed=('One is missing: people make mistakes when they label.', '还缺一个：人标注时会出错。')),
@@ -245,7 +245,7 @@ q12 = _ask(12, ('What label smoothing helps with', '标签平滑能治什么'), 
     explain=('Labels that are wrong here and there, and pictures that are ambiguous or show more than one class. Hard targets make the model learn each such label with full force; smoothed ones keep some doubt about every label. It does not help against mistakes that are always the same, nor against too few or unbalanced pictures.',
              '零星的错误标签，以及有歧义或不止一类的图。硬目标会让模型使劲去记每一个这样的标签；平滑之后，对每个标签都留了一点怀疑。一贯的错误、图太少、类别不均衡，它就帮不上了。'))
 
-# %% ../nbs/09_questionnaire.ipynb #4ef5b979
+# %% ../nbs/09_questionnaire.ipynb #1598c5a2
 def _judge_smoothed(answer):
     v = numbers(answer, 5)
     # wide enough for bfloat16
@@ -272,7 +272,7 @@ def _judge_smoothed(answer):
 
 q13 = _ask(13, ('A smoothed target', '平滑后的目标'), (
     'When using label smoothing with five categories, what is the target associated with the index 1? (ε = 0.1)', '用标签平滑，五个类别，下标 1 对应的目标是什么？（ε = 0.1）'),
-    '07', None, [('Every class gets an equal share of ε: ε/N with N = 5.', '每一类平分 ε：ε/N，N = 5。'), ('The true class keeps what is left, 1 − ε, and its own share ε/N.', '真实类别得到剩下的 1 − ε，再加上自己那份 ε/N。'), ('0.1/5 = 0.02, and 1 − 0.1 + 0.02 = 0.92. At which of the five places?', '0.1/5 = 0.02，1 − 0.1 + 0.02 = 0.92。放在五个位置中的哪一个？')],
+    '07', ('Ask for a little less', '要求低一点'), [('Every class gets an equal share of ε: ε/N with N = 5.', '每一类平分 ε：ε/N，N = 5。'), ('The true class keeps what is left, 1 − ε, and its own share ε/N.', '真实类别得到剩下的 1 − ε，再加上自己那份 ε/N。'), ('0.1/5 = 0.02, and 1 − 0.1 + 0.02 = 0.92. At which of the five places?', '0.1/5 = 0.02，1 − 0.1 + 0.02 = 0.92。放在五个位置中的哪一个？')],
     'q13.check([0.02, 0.92, 0.02, 0.02, 0.02])', judge=_judge_smoothed, how='q13.check([…, …, …, …, …])', form=Options(dict(
         a=Option(('`[0.1, 0.9, 0.1, 0.1, 0.1]`', '`[0.1, 0.9, 0.1, 0.1, 0.1]`'), wrong=('The rule for the true class was forgotten (it keeps ε/N as well), and the others share ε: 0.02 each. This sums to 1.3.', '忘了真实类别的规则（它也留着 ε/N）；其他类要平分 ε，各 0.02。这样加起来是 1.3。')),
         b=Option(('`[0.025, 0.9, 0.025, 0.025, 0.025]`', '`[0.025, 0.9, 0.025, 0.025, 0.025]`'), wrong=('The rule for the true class was forgotten: it keeps ε/N as well. ε is shared by all five, not by the other four.', '忘了真实类别的规则：它也留着 ε/N。ε 由全部五类平分，不是其他四类。')),

@@ -213,7 +213,7 @@ def _record(name, right):
         if right and not task['done']: task['done'] = datetime.now(timezone.utc).isoformat(timespec='seconds')
     return _progress(change)[1]
 
-# %% ../nbs/tools/quiz.ipynb #09b98473
+# %% ../nbs/tools/quiz.ipynb #24a41159
 SECONDS = 3         # a learner's function may take for all cases together; a right one takes some milliseconds
 
 
@@ -272,12 +272,12 @@ def _in_thread(work, seconds):
     return dict(box) or dict(end='time')
 
 
-def _isolated(work, seconds=SECONDS):
+def _isolated(work):
     "What `work()` returns, safe from its loops and crashes as far as the system allows."
-    if not hasattr(os, 'fork'): return _in_thread(work, seconds)
-    told = _in_child(work, seconds)
+    if not hasattr(os, 'fork'): return _in_thread(work, SECONDS)
+    told = _in_child(work, SECONDS)
     # on macOS some libraries do not survive the copying
-    return _in_thread(work, seconds) if told.get('end') == 'died' and sys.platform == 'darwin' else told
+    return _in_thread(work, SECONDS) if told.get('end') == 'died' and sys.platform == 'darwin' else told
 
 # %% ../nbs/tools/quiz.ipynb #e00872aa
 def _values(x):
