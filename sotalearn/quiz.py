@@ -48,7 +48,7 @@ def quote(value, most=160):
     text = ' '.join(str(value).replace('`', "'").split()) or ' '
     return f'`{text[:most - 1]}…`' if len(text) > most else f'`{text}`'
 
-# %% ../nbs/tools/quiz.ipynb #0637a37d
+# %% ../nbs/tools/quiz.ipynb #6468700d
 class Message:
     """What a check, a hint or a solution says.
 
@@ -74,7 +74,7 @@ class Message:
     def __repr__(self): return self._said(LANGUAGES.index(_language()))
 
     def _repr_html_(self):
-        style = f'border-left: 4px solid {self._COLOURS[self.right]}; padding: 2px 12px; max-width: 46em; overflow-wrap: anywhere'
+        style = f'border-left: 4px solid {self._COLOURS[self.right]}; padding: 2px 12px; max-width: 46em; overflow-x: auto; overflow-wrap: anywhere'
         return _both(lambda i: f'<div lang="{LANGUAGES[i]}" style="{style}">{_html(self._said(i))}</div>')
 
 # %% ../nbs/tools/quiz.ipynb #bd6066cd
@@ -279,7 +279,7 @@ def _isolated(work):
     # on macOS some libraries do not survive the copying
     return _in_thread(work, SECONDS) if told.get('end') == 'died' and sys.platform == 'darwin' else told
 
-# %% ../nbs/tools/quiz.ipynb #e00872aa
+# %% ../nbs/tools/quiz.ipynb #a92313c5
 def _values(x):
     "`x` as a NumPy array of floats, or a tuple of them for a tuple; None if there are no numbers in it."
     import numpy as np
@@ -295,6 +295,7 @@ def _show(x):
     v = _values(x)
     if v is None: return repr(x)
     if isinstance(v, tuple): return '(' + ', '.join(_show(o) for o in v) + ')'
+    if isinstance(x, int) or 'int' in str(getattr(x, 'dtype', '')): v = v.astype(int)
     text = np.array2string(v, precision=4, separator=', ', threshold=24, edgeitems=3, suppress_small=True).replace('\n', ' ')
     return re.sub(r'\s+', ' ', text) + (f' shape {v.shape}' if v.ndim > 1 else '')
 

@@ -373,7 +373,7 @@ def _blended(a, b, t):
 
 def test_the_smallest_failing_input_is_shown_with_what_it_gave_and_what_was_expected():
     said = exercise('smooth_labels').check(naive_smooth).text[0]
-    assert 'targets = [0.], n_classes = 2., eps = 0.1' in said and 'it gave: `[[0.9, 0.1]]' in said and 'expected: `[[0.95, 0.05]]' in said
+    assert 'targets = [0], n_classes = 2, eps = 0.1' in said and 'it gave: `[[0.9, 0.1]]' in said and 'expected: `[[0.95, 0.05]]' in said
 
 
 # ------------------------------------------------------------ exercises: functions that misbehave
