@@ -1,0 +1,530 @@
+"""Known answers, right and wrong, with the feedback each must get; and the progress that outlives everything."""
+import contextlib
+import itertools
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from sotalearn import quiz
+from sotalearn.course import in_language
+from sotalearn.exercises import BASELINE, DATA_BLOCK, EXERCISES, _CHAPTERS, exercise
+from sotalearn.quiz import Message, progress_path
+from sotalearn.questionnaire import QUESTIONS, card, q1, q5, q13, q14
+
+TASKS = {**QUESTIONS, **EXERCISES}
+NBS = Path(__file__).parent.parent/'nbs'
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    "A learner's folder of its own."
+    for name in list(os.environ):
+        if name.startswith('SOTALEARN_'): monkeypatch.delenv(name)
+    (tmp_path/'settings.ini').write_text('[sotalearn]\nlanguage = en\ndataset = toynette\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(quiz, 'SECONDS', 60)        # a busy machine is no wrong answer
+    return tmp_path
+
+
+def judged(task, answer, right, en):
+    "Check an answer; the verdict and a part of what is said, and that Chinese readers are told as much."
+    message = task.check(answer)
+    assert message.right is right and en in message.text[0], message
+    assert message.text[1] != message.text[0] and any('\u4e00' <= o <= '\u9fff' for o in message.text[1]), message.text[1]
+
+
+# ------------------------------------------------------------ all tasks
+
+def test_fourteen_questions_in_order_and_two_exercises_for_each_chapter():
+    assert list(QUESTIONS) == [f'q{i}' for i in range(1, 15)] and len(EXERCISES) >= 12
+    for chapter in _CHAPTERS.values(): assert sum(o.passage == chapter for o in EXERCISES.values()) >= 2
+
+
+def pairs(value):
+    "Every (English, Chinese) in the data of a task."
+    if isinstance(value, (list, tuple)):
+        if len(value) == 2 and all(isinstance(o, str) for o in value): yield value
+        else:
+            for o in value: yield from pairs(o)
+    elif isinstance(value, dict): yield from pairs(list(value.values()))
+    elif hasattr(value, '__dataclass_fields__'): yield from pairs([getattr(value, o) for o in value.__dataclass_fields__ if o != 'parameters'])
+
+
+@pytest.mark.parametrize('task', TASKS.values(), ids=TASKS)
+def test_a_task_is_whole_and_in_both_languages(task):
+    assert len(task.hints) >= 2
+    for en, zh in pairs([task.title, task.ask, task.hints, task.form, task.judge, task.explain]):
+        assert not any('\u4e00' <= o <= '\u9fff' for o in en), en
+        if not en.startswith('`') and en != 'MNIST': assert any('\u4e00' <= o <= '\u9fff' for o in zh) or en == zh, zh
+        assert en.count('`') % 2 == zh.count('`') % 2 == 0, en
+    if task.name in QUESTIONS: assert task.explain
+
+
+@pytest.mark.parametrize('task', [o for o in TASKS.values() if o.name != 'q5'], ids=[o for o in TASKS if o != 'q5'])
+def test_every_solution_passes_its_own_check(task):
+    *lines, last = task.answer.strip().split('\n')
+    scope = dict(QUESTIONS, exercise=exercise)
+    exec('\n'.join(lines), scope)
+    message = eval(last, scope)
+    assert message and message.text[0] and message.text[1]
+    assert task.answer in task.solution().text[0] and task.passage[0] in task.solution().text[1]
+
+
+@pytest.mark.parametrize('task', TASKS.values(), ids=TASKS)
+def test_hints_grow_and_end(task):
+    told = [task.hint().text[0] for _ in range(len(task.hints) + 1)]
+    for before, after in zip(told[:len(task.hints)], told[1:len(task.hints)]): assert after.startswith(before.split('\n\n')[0]) and len(after) > len(before)
+    assert told[-1] == told[-2] and 'solution()' in told[-1]
+    task._hints_given = 0
+
+
+@pytest.mark.parametrize('task', TASKS.values(), ids=TASKS)
+def test_no_answer_is_not_a_try(task):
+    if task is not q5: assert task.check().right is task.check(None).right is task.check(...).right is None
+    assert not progress_path().exists()
+
+
+FORMS = {name: task for name, task in TASKS.items() if task.form}
+
+
+@pytest.mark.parametrize('task', FORMS.values(), ids=FORMS)
+def test_every_wrong_option_has_an_explanation_of_its_own(task):
+    form = task.form
+    wrong = [o for o in form.options.values() if o.wrong]
+    texts = [text for _, _, text in form.rules()]
+    assert len({o.wrong for o in wrong}) == len(wrong) >= 2 and form(form.right if form.kind != 'order' else task._order())
+    assert len(wrong) + len(form.before) >= 3
+    for letter, o in form.options.items():
+        if o.wrong: assert o.wrong[0] in form(letter).text[0] and o.wrong[1] in form(letter).text[1]
+        elif form.kind != 'one': assert o.missed, f'{letter} is right: what is said if it is missing?'
+    assert all(len(en) > 15 and len(zh) > 6 for en, zh in texts)
+
+
+@pytest.mark.parametrize('task', [o for o in FORMS.values() if o.form.kind == 'many'], ids=lambda o: o.name)
+def test_of_many_only_the_whole_is_right(task):
+    letters = list(task.form.options)
+    for n in range(1, len(letters) + 1):
+        for given in itertools.combinations(letters, n):
+            assert bool(task.form(given)) == (list(given) == task.form.right), given
+
+
+@pytest.mark.parametrize('task', [o for o in FORMS.values() if o.form.kind == 'order'], ids=lambda o: o.name)
+def test_of_orders_only_those_that_work_are_right(task):
+    form, right = task.form, 0
+    for given in itertools.permutations(form.right):
+        message = form(list(given))
+        works = all(given.index(first) < given.index(second) for first, second, _ in form.before)
+        assert bool(message) == works and (works or message.text in [o for _, _, o in form.before])
+        right += works
+    assert right == (4 if task.name == 'q8' else 1)
+
+
+@pytest.mark.parametrize('given', ['acd', 'A, C, D', ['a', 'c', 'd'], ('d', 'c', 'a'), {'a', 'c', 'd'}, 'a) c) d)', 'a c d'])
+def test_letters_are_taken_as_people_write_them(given): assert q1.check(given)
+
+
+def test_unreadable_letters_are_told_so():
+    for answer, told in (('x', 'none of the letters'), (7, 'with letters'), ('aa', 'twice'), ('', 'no answer'), (math.nan, 'with letters')):
+        judged(q1, answer, None, told)
+    judged(QUESTIONS['q2'], 'ab', None, 'One letter')
+
+
+# ------------------------------------------------------------ computed questions
+
+SMOOTHED = [.02, .92, .02, .02, .02]
+
+
+@pytest.mark.parametrize('answer', [SMOOTHED, tuple(SMOOTHED), np.array(SMOOTHED), np.array(SMOOTHED, dtype=np.float16), [SMOOTHED], pd.Series(SMOOTHED),
+                                    *(torch.tensor(SMOOTHED, dtype=o) for o in (torch.float16, torch.float32, torch.float64)),
+                                    torch.tensor(SMOOTHED).requires_grad_(), np.array([SMOOTHED]).T], ids=lambda o: type(o).__name__)
+def test_13_is_right_in_any_form(answer): judged(q13, answer, True, '0.92')
+
+
+def test_13_is_right_in_bfloat16(): judged(q13, torch.tensor(SMOOTHED).bfloat16(), True, '0.92')
+
+
+@pytest.mark.parametrize('answer, right, told', [
+    ([.1, .9, .1, .1, .1], False, 'The rule for the true class was forgotten: it keeps ε/N as well'),
+    ([.025, .9, .025, .025, .025], False, 'ε is shared by all five'),
+    ([.02, .9, .02, .02, .02], False, 'The rule for the true class was forgotten'),
+    ([.02, .92, .02, .02, .2], False, 'sum to 1.18. A target sums to 1.'),
+    ([.5, .5, .5, .5, .5], False, 'sum to 2.5'),
+    ([.92, .02, .02, .02, .02], False, 'indices count from 0'),
+    ([.02, .02, .92, .02, .02], False, 'has to stand at index 1'),
+    ([0, 1, 0, 0, 0], False, 'one-hot'),
+    ([.01, .91, .01, .01, .01], False, 'ten classes'),
+    ([.05, .8, .05, .05, .05], False, 'It sums to 1, but the true class has 0.8'),
+    ([.2]*5, False, 'has to stand at index 1'),
+    ([.02, .92, .06, .02, -.02], False, 'no negative numbers'),
+    ([.02, .92, .02, .02], None, '5 numbers are asked for, you gave 4'),
+    ('[0.02, 0.92, 0.02, 0.02, 0.02]', None, 'This is text'),
+    ([.02, math.nan, .02, .02, .02], None, 'There is nan at index 1'),
+    (torch.tensor([1 + 1j]*5), None, 'Not everything'),
+    ({.02, .92}, None, 'no order'), (None, None, 'no answer'), (q13, None, 'Not everything'), (len, None, 'a function')])
+def test_13_says_what_is_wrong(answer, right, told): judged(q13, answer, right, told)
+
+
+RUN = dict(dataset='toynette', arch='xresnet18', size=64, epochs=2, stages='3x32', seed=1, train_images=0, accuracy=.71, seconds=40.)
+
+
+@pytest.mark.parametrize('answer, right, told', [
+    (RUN, True, 'You did it: 32 → 64 px, 71.0 %. To say whether it helped, train the same recipe without'),
+    (pd.DataFrame([dict(RUN, stages=math.nan, accuracy=.7), RUN]), True, '+1.0 points against your 1 run without'),
+    (pd.Series(RUN), True, 'You did it'),
+    (dict(RUN, stages=''), False, 'No run here has a size schedule'),
+    (dict(RUN, stages=math.nan), False, 'No run here has a size schedule'),
+    (dict(RUN, stages='2x96'), False, 'The sizes do not grow: 96 → 64 px'),
+    ({k: v for k, v in RUN.items() if k != 'accuracy'}, False, 'This is a plan'),
+    (dict(RUN, accuracy=71.), False, 'An accuracy of 71 cannot be'),
+    (dict(RUN, stages='32'), None, '`stages` cannot be read'),
+    ('64', None, 'A run is asked for'), (.71, None, 'A run is asked for'), (None, None, 'No run is recorded')])
+def test_5_looks_at_a_run(answer, right, told): judged(q5, answer, right, told)
+
+
+def test_5_looks_into_the_learners_own_table(folder):
+    table = folder/'results'/'runs.csv'
+    table.parent.mkdir()
+    pd.DataFrame([dict(RUN, stages='', accuracy=.75)]).to_csv(table, index=False)
+    judged(q5, None, None, 'No run here has a size schedule')
+    pd.DataFrame([dict(RUN, stages='', accuracy=.75), RUN]).to_csv(table, index=False)
+    judged(q5, None, True, '-4.0 points against your 1 run')
+    judged(q5, str(table), True, '-4.0 points')
+
+
+def test_5_does_not_take_the_courses_runs_for_the_learners(monkeypatch):
+    monkeypatch.chdir(NBS)
+    monkeypatch.setattr(quiz, 'progress_path', lambda start=None: pytest.fail('nothing is to be recorded'))
+    judged(q5, None, None, 'came with the course')
+
+
+def test_5s_solution_trains_and_passes(monkeypatch, folder):
+    from sotalearn.toynette import make_toynette
+    small = make_toynette(folder/'small', train=6, val=2, show_progress=False)
+    for name, value in dict(DATASET=str(small), BS='20').items(): monkeypatch.setenv(f'SOTALEARN_{name}', value)
+    *lines, last = q5.answer.split('\n')
+    scope = dict(q5=q5)
+    exec('\n'.join(lines), scope)
+    message = eval(last, scope)
+    assert message and '32 → 64 px' in message.text[0]
+    judged(q5, None, True, '32 → 64 px')                  # the same from the table that the run was recorded in
+
+
+CLASSES = [f'class{i}' for i in range(4)]
+
+
+@pytest.fixture
+def dataset(folder):
+    "A dataset of 4 classes with 40 pictures each."
+    for split, each in dict(train=40, val=10).items():
+        for label in CLASSES:
+            (folder/'data'/split/label).mkdir(parents=True)
+            for i in range(each): (folder/'data'/split/label/f'{i}.jpg').touch()
+    settings = folder/'settings.ini'
+    settings.write_text(settings.read_text().replace('toynette', str(folder/'data')))
+    return folder/'data'
+
+
+@pytest.mark.parametrize('answer, right, told', [
+    (80, True, '80 of 160 pictures, all 4 classes, equally many of each'), (torch.tensor(40), True, '40 of 160'),
+    (dict(train_images=80), True, '80 of 160'), (dict.fromkeys(CLASSES, 10), True, '40 of 160'),
+    (dict.fromkeys(CLASSES, 40), False, 'the whole set'), (160, False, 'the whole set'), (0, False, 'which means all'), (dict(train_images=0), False, 'which means all'),
+    (dict(dict.fromkeys(CLASSES, 10), class2=30), False, 'not balanced: 30 of `class2`, 10 of `class0`'),
+    (dict.fromkeys(CLASSES[:3], 10), False, 'Of `class3` there is no picture'),
+    (dict(dict.fromkeys(CLASSES, 10), class9=10), False, '`class9` is no class'),
+    (dict.fromkeys(CLASSES, 50), False, 'only 40 pictures of `class0`'), (8, False, '2 of a class are too few'), (3, False, 'not even one of each'),
+    (80.5, None, 'whole number'), (-4, None, 'whole number'), ('80', None, 'is text'), (None, None, 'no answer yet'), (math.nan, None, 'nan'),
+    (dict.fromkeys(CLASSES, 'many'), None, 'Not everything in it is a number'), (['picture.jpg'], None, 'These are no files')])
+def test_14_checks_a_plan(dataset, answer, right, told): judged(q14, answer, right, told)
+
+
+def test_14_checks_files(dataset):
+    files = {split: sorted(dataset.glob(f'{split}/*/*.jpg')) for split in ('train', 'val')}
+    judged(q14, files['train'][::4], True, '40 of 160')
+    judged(q14, files['train'][:60], False, 'Of `class2` there is no picture')
+    judged(q14, files['val'], False, 'validation pictures')
+    judged(q14, [*files['train'][::4], files['train'][0]], False, 'twice')
+    judged(q14, files['train'], False, 'the whole set')
+
+
+def test_14_names_a_dataset_that_is_not_here(): judged(q14, dict(dataset='/no/such', train_images=100), None, 'not on this machine')
+
+
+# ------------------------------------------------------------ exercises: what people get wrong
+
+def changed(listing, *pairs):
+    for old, new in pairs:
+        assert old in listing
+        listing = listing.replace(old, new)
+    return listing
+
+
+BRACKET = ('blocks=(ImageBlock(), CategoryBlock)),', 'blocks=(ImageBlock, CategoryBlock),')
+NAMES = (('RULs', 'URLs'), ('dblock.data', 'block.data'))
+SPLIT = ('get_y=', "splitter=GrandparentSplitter(valid_name='val'), get_y=")
+
+
+@pytest.mark.parametrize('listing, right, told', [
+    (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT), True, 'All five slips'),
+    (changed(DATA_BLOCK, *NAMES), False, 'Count the brackets'),
+    (changed(DATA_BLOCK, BRACKET), False, '`RULs` raises'),
+    (changed(DATA_BLOCK, BRACKET, NAMES[0]), False, '`dblock` is not known'),
+    (changed(DATA_BLOCK, BRACKET, *NAMES), False, 'there is no `splitter`'),
+    (changed(DATA_BLOCK, BRACKET, *NAMES, ('get_y=', 'splitter=RandomSplitter(), get_y=')), False, 'does not look at the folders'),
+    (changed(DATA_BLOCK, BRACKET, *NAMES, ('get_y=', 'splitter=GrandparentSplitter(), get_y=')), False, "looks for a folder `valid`"),
+    (changed(DATA_BLOCK, BRACKET, *NAMES, ('get_y=parent_label,', '')), False, '`get_y=…` got lost'),
+    (DATA_BLOCK, None, 'still as it was'), (3, None, 'as text'), ('x = 1', False, 'no `DataBlock')])
+def test_fix_data_block(listing, right, told): judged(exercise('fix_data_block'), listing, right, told)
+
+
+FIXES = (('n_out_dls.c', 'n_out=dls.c'), ('Learn(', 'Learner('), ('CrossEntropyLossFlat)', 'CrossEntropyLossFlat()'), ('lean', 'learn'))
+
+
+@pytest.mark.parametrize('listing, right, told', [
+    (changed(BASELINE, *FIXES), True, 'All four slips'),
+    (changed(BASELINE, *FIXES[:2]), False, 'A bracket closes'),
+    (changed(BASELINE, *FIXES[1:]), False, '`n_out_dls` is no name'),
+    (changed(BASELINE, FIXES[0], *FIXES[2:]), False, 'called `Learner`'),
+    (changed(BASELINE, *FIXES[:3]), False, '`lean` is a typing error'),
+    (changed(BASELINE, ('n_out_dls.c', 'dls.c'), *FIXES[1:]), False, '`pretrained`'),
+    (changed(BASELINE, *FIXES[:2], ('CrossEntropyLossFlat)', 'CrossEntropyLossFlat'), FIXES[3]), False, 'without brackets is the class'),
+    (changed(BASELINE, *FIXES, (', metrics=accuracy', '')), False, '`metrics=accuracy` got lost'),
+    (BASELINE, None, 'still as it was')])
+def test_fix_baseline(listing, right, told): judged(exercise('fix_baseline'), listing, right, told)
+
+
+@pytest.mark.parametrize('name, answer, right, told', [
+    ('untrained_loss', 2.303, True, 'ln 10'), ('untrained_loss', .1, False, 'the probability'), ('untrained_loss', 1, False, 'base 10'),
+    ('untrained_loss', 3.322, False, 'base 2'), ('untrained_loss', -2.3026, False, 'The sign'), ('untrained_loss', 5, False, 'A loss of 5 belongs'),
+    ('untrained_loss', -1e300, False, 'A loss of'),
+    ('wrong_std', (1, 2), True, 'twice as far'), ('wrong_std', torch.tensor([1., 2.]), True, 'twice'), ('wrong_std', (0, 1), False, 'the right statistics'), ('wrong_std', (2, 1), False, 'wrong way round'),
+    ('wrong_std', (1, .5), False, 'blows the values up'), ('wrong_std', (.1, 2), False, 'is divided, too'), ('wrong_std', (3, 3), False, 'Put x = 0.6'), ('wrong_std', 1, None, '2 numbers'),
+    ('epochs_in_all', 10, True, '4 + 1 + 5'), ('epochs_in_all', 9, False, 'one epoch more'), ('epochs_in_all', 5, False, 'large pictures only'), ('epochs_in_all', 6, False, 'Add the ones before'),
+    ('schedule', [(3, 64), (1, 128)], True, '55 s and 5 epochs'), ('schedule', [(3, 128)], False, 'the baseline, not a schedule'), ('schedule', [(1, 128), (3, 64)], False, 'have to grow'),
+    ('schedule', [(8, 64)], False, 'one size throughout'), ('schedule', [(3, 32), (5, 64)], False, 'judged at 128'), ('schedule', [(3, 64), (2, 128)], False, ': 75 s'),
+    ('schedule', [(1, 32), (2, 128)], False, '`fine_tune` adds one epoch'), ('schedule', [(1, 64), (1, 128)], False, 'goes 3 times'), ('schedule', 'fast', None, 'A run is asked for'), ('schedule', [64, 128], None, 'list of (epochs, size)'),
+    ('schedule', [(0, 64), (1, 128)], None, '1 or more'),
+    ('blended_target', torch.eye(10)[2]*.3 + torch.eye(10)[7]*.7, True, '30 % church'), ('blended_target', np.eye(10)[2]*.7 + np.eye(10)[7]*.3, False, 'swapped'),
+    ('blended_target', np.eye(10)[1]*.3 + np.eye(10)[6]*.7, False, 'too far left'), ('blended_target', np.eye(10)[7], False, 'larger share alone'),
+    ('blended_target', np.eye(10)[2] + np.eye(10)[7], False, 'sums to 2'), ('blended_target', [.1]*9 + [.3], False, 'sum to 1.2'), ('blended_target', [.3, .7], None, '10 numbers'),
+    ('blended_target', np.eye(10)[4], False, 'Only the church'),
+    ('hide_second', 1, True, '1 − t is 0'), ('hide_second', 0, False, 'the first picture is hidden'), ('hide_second', .5, False, 'equally'), ('hide_second', .99, False, '1 % of it left'), ('hide_second', 2, False, 'a share'),
+    ('hide_second', 'one', None, 'This is text'),
+    ('optimal_logit', 4.511, True, '4.511'), ('optimal_logit', 2.197, False, 'two classes'), ('optimal_logit', 4.4998, False, '0.91'), ('optimal_logit', 1.959, False, 'base 10'), ('optimal_logit', .9, False, 'difference of probabilities'),
+    ('optimal_logit', 10, False, 'a probability of 0.9996'), ('optimal_logit', math.inf, None, 'inf'),
+    ('repair_labels', 2/9, True, '0.222'), ('repair_labels', .2, False, '0.82'), ('repair_labels', .1, False, 'usual'), ('repair_labels', .8, False, 'not ε'), ('repair_labels', .5, False, '0.550'),
+    ('verdict', 'c', True, 'Zero lies'), ('verdict', 'a', False, 'by chance, too'), ('verdict', 'b', False, 'Not shown'), ('verdict', 'd', False, 'luck')])
+def test_values(name, answer, right, told): judged(exercise(name), answer, right, told)
+
+
+def test_a_schedule_that_was_run(folder):
+    judged(exercise('schedule'), dict(RUN, seconds=70.), False, 'took 70 s')
+    judged(exercise('schedule'), dict(RUN, stages=''), False, 'one size throughout')
+    judged(exercise('schedule'), RUN, None, 'No run is recorded')
+    (folder/'results').mkdir()
+    pd.DataFrame([dict(RUN, stages='', accuracy=.7)]).to_csv(folder/'results'/'runs.csv', index=False)
+    judged(exercise('schedule'), RUN, True, '71.0 % in 40 s against 70.0 %')
+    judged(exercise('schedule'), dict(RUN, accuracy=.69), False, 'your baseline has 70.0 %')
+
+
+def naive_smooth(t, n, e): return torch.eye(n)[t]*(1 - e - e/(n - 1)) + e/(n - 1)
+
+
+def mutating_blend(a, b, t): return a.mul_(.5)
+
+
+@pytest.mark.parametrize('name, function, told', [
+    ('balanced_subset', lambda labels, n: list(range(n)), 'simply the first 2'), ('balanced_subset', lambda labels, n: [0]*n, 'twice'),
+    ('balanced_subset', lambda labels, n: list(range(len(labels)))[:n + 1] if len(labels) > 2 else [0, 1], '2 indices are asked for'), ('balanced_subset', lambda labels, n: [o + 1 for o in range(n)], 'outside 0'),
+    ('balanced_subset', lambda labels, n: [i for o in sorted(set(labels)) for i in [j for j, x in enumerate(labels) if x == o][:n]], 'asked for'), ('balanced_subset', lambda labels, n: ['church'], 'Not everything'),
+    ('channel_stats', lambda x: (x.mean(dim=1), x.std(dim=1)), 'over the channels'), ('channel_stats', lambda x: (x.mean(), x.std()), 'one number for everything'),
+    ('channel_stats', lambda x: (x.mean(dim=(2, 3)), x.std(dim=(2, 3))), 'for each picture'), ('channel_stats', lambda x: (x.mean((0, 2, 3)), x.var((0, 2, 3))), 'variance'),
+    ('channel_stats', lambda x: (x.std((0, 2, 3)), x.mean((0, 2, 3))), 'the other way round'), ('channel_stats', lambda x: (x.mean((0, 2, 3)), x.std((0, 2, 3), unbiased=False)), 'one less'),
+    ('channel_stats', lambda x: x.mean((0, 2, 3)), 'mean alone'),
+    ('choose_n', lambda b, p: int(b//p), 'forgot the plain pass'), ('choose_n', lambda b, p: int(b//p) - 1, 'cannot be negative'), ('choose_n', lambda b, p: max(0, b/p - 1), 'whole number'),
+    ('choose_n', lambda b, p: max(0, math.ceil(b/p) - 1), 'over the budget'),
+    ('average_views', lambda p: p.mean(1), 'over the pictures'), ('average_views', lambda p: p.sum(0), 'the sum'), ('average_views', lambda p: p.amax(0), 'maximum'),
+    ('average_views', lambda p: torch.nn.functional.one_hot(p.argmax(-1), p.shape[-1]).float().mean(0), 'vote'), ('average_views', lambda p: p[0], 'first view alone'),
+    ('blend', lambda a, b, t: _blended(b, a, t), 'swapped'), ('blend', lambda a, b, t: a + b, 'The numbers are others'), ('blend', lambda a, b, t: (a + b)/2, 'half and half'),
+    ('blend', lambda a, b, t: t*a + (1 - t)*b, 'spread over the columns'), ('blend', mutating_blend, 'changes the input'), ('blend', lambda a, b, t: float(t)*a + (1 - float(t))*b, 'raises'),
+    ('smooth_labels', naive_smooth, 'ε/(N − 1)'), ('smooth_labels', lambda t, n, e: torch.eye(n)[t]*(1 - e - e/n) + e/n, 'keeps its own'), ('smooth_labels', lambda t, n, e: torch.eye(n)[t] + e/n, 'not lowered'),
+    ('smooth_labels', lambda t, n, e: torch.eye(n)[t], 'one-hot'), ('smooth_labels', lambda t, n, e: torch.eye(n)[t]*(1 - e), 'get nothing'),
+    ('paired_difference', lambda a, b: (np.mean(b) - np.mean(a), np.std(np.subtract(a, b), ddof=1)/len(a)**.5), 'The sign'), ('paired_difference', lambda a, b: (np.mean(a) - np.mean(b), np.std(np.subtract(a, b), ddof=1)), 'root of their number'),
+    ('paired_difference', lambda a, b: (np.mean(a) - np.mean(b), ((np.var(a, ddof=1) + np.var(b, ddof=1))/len(a))**.5), 'nothing to do with each other'),
+    ('paired_difference', lambda a, b: (np.mean(a) - np.mean(b), np.std(np.subtract(a, b))/len(a)**.5), 'one less'), ('paired_difference', lambda a, b: np.mean(a) - np.mean(b), 'mean alone')])
+def test_functions(name, function, told):
+    judged(exercise(name), function, False, told)
+    said = exercise(name).check(function).text
+    if 'raises' not in told and 'returns' not in told: assert all(part in said[0] for part in ('smallest input', '`')) and '最小输入' in said[1]
+
+
+def _blended(a, b, t):
+    t = torch.as_tensor(t)
+    return t.reshape(-1, *[1]*(a.ndim - 1))*a + (1 - t.reshape(-1, *[1]*(a.ndim - 1)))*b if t.ndim else t*a + (1 - t)*b
+
+
+def test_the_smallest_failing_input_is_shown_with_what_it_gave_and_what_was_expected():
+    said = exercise('smooth_labels').check(naive_smooth).text[0]
+    assert 'targets = [0], n_classes = 2, eps = 0.1' in said and 'it gave: `[[0.9, 0.1]]' in said and 'expected: `[[0.95, 0.05]]' in said
+
+
+# ------------------------------------------------------------ exercises: functions that misbehave
+
+def loops(a, b, t):
+    while True: pass
+
+
+def sleeps(a, b, t):
+    import time
+    time.sleep(600)
+
+
+def prints_right(a, b, t):
+    print('here')
+    return _blended(a, b, t)
+
+
+def needs(a, b, t):
+    import jax_of_tomorrow
+    return jax_of_tomorrow.blend(a, b, t)
+
+
+def stub(a, b, t): ...
+
+
+def documented_stub(a, b, t):
+    "Blend."
+    pass
+
+
+@pytest.mark.parametrize('function, right, told', [
+    (loops, False, 'did not finish within'), (sleeps, False, 'did not finish within'), (prints_right, True, 'also prints'), (needs, False, 'needs the package `jax_of_tomorrow`'),
+    (lambda a, b, t: print(t), False, 'prints its result'), (lambda a, b, t: 1/0, False, 'raises `ZeroDivisionError: division by zero`'), (lambda a, b, t: sys.exit(), False, 'raises `SystemExit'),
+    (lambda a, b, t: os._exit(1), False, 'ended the whole Python process'), (lambda a, b, t: input(), False, 'raises `EOFError'), (lambda a, b, t: a*math.nan, False, 'NaN'),
+    (lambda a, b, t: 'blended', False, 'returns a `str`'), (lambda a, b, t: a[None], False, 'shape'), (lambda a, b, t: (x for x in a), False, 'returns a `generator`'),
+    (stub, None, 'still empty'), (documented_stub, None, 'still empty'), (lambda a, b: a, None, 'take 3 arguments: `a, b, t`'), (torch.rand(3), None, 'A function is asked for'), (dict, None, 'A function is asked for'),
+    (lambda *args: _blended(*args), True, 'agrees'), (lambda a, b, t=0: _blended(a, b, t).numpy(), True, 'agrees'), (lambda a, b, t: _blended(a, b, t).tolist(), True, 'agrees')])
+def test_misbehaving_functions(monkeypatch, function, right, told):
+    if 'did not finish' in told: monkeypatch.setattr(quiz, 'SECONDS', 1)
+    judged(exercise('blend'), function, right, told)
+
+
+@pytest.mark.parametrize('function, right, told', [(loops, False, 'did not finish within'), (prints_right, True, 'also prints'), (lambda a, b, t: 1/0, False, 'ZeroDivisionError')])
+def test_without_fork_a_thread_does(monkeypatch, function, right, told):
+    monkeypatch.delattr(os, 'fork')
+    if 'did not finish' in told: monkeypatch.setattr(quiz, 'SECONDS', 1)
+    judged(exercise('blend'), function, right, told)
+
+
+def test_a_closure_is_taken_as_it_is():
+    factor = torch.tensor(1.)
+    judged(exercise('blend'), lambda a, b, t: factor*_blended(a, b, t), True, 'agrees')
+
+
+def test_a_learners_list_is_not_changed_by_a_check():
+    answer = [0, 0, .3, 0, 0, 0, 0, .7, 0, 0]
+    exercise('blended_target').check(answer)
+    assert answer == [0, 0, .3, 0, 0, 0, 0, .7, 0, 0]
+
+
+# ------------------------------------------------------------ progress
+
+def kept(): return json.loads(progress_path().read_text())['tasks']
+
+
+def test_progress_counts_tries_and_stays_done(folder):
+    for answer in ('a', 'acd', 'b'): q1.check(answer)
+    assert kept()['q1']['tries'] == 3 and kept()['q1']['done']
+    assert 'Questions: 1 / 14' in repr(card()) and 'done 20' in repr(card())
+    below = folder/'notes'
+    below.mkdir()
+    with contextlib.chdir(below): assert 'Questions: 1 / 14' in repr(card())     # a notebook in a folder below
+
+
+PROGRAM = 'from sotalearn.quiz import _record\nfor i in range(15): _record(f"{name}{i}", True)'
+
+
+def test_two_notebooks_lose_nothing(folder):
+    workers = [subprocess.Popen([sys.executable, '-c', f'name = "{name}"\n{PROGRAM}']) for name in 'abc']
+    assert [o.wait(120) for o in workers] == [0, 0, 0]
+    assert len(kept()) == 45
+
+
+@pytest.mark.parametrize('spoiled', ['', '{"tasks": {"q1": {"tries": 1, "do', 'not json', '[]', '{"tasks": {"q1": 5}}', '{"tasks": {"q1": {"tries": "1", "done": ""}}}', b'\xff\xfe\x00'])
+def test_a_spoiled_file_is_kept_aside_and_said_so(spoiled):
+    q1.check('acd')
+    path = progress_path()
+    path.write_bytes(spoiled if isinstance(spoiled, bytes) else spoiled.encode())
+    before = path.read_bytes()
+    judged(q1, 'a', False, 'is kept as `progress.damaged1.json`')
+    assert path.with_name('progress.damaged1.json').read_bytes() == before and kept()['q1'] == dict(tries=1, done='')
+    path.write_text('again')
+    assert 'progress.damaged2.json' in repr(card()) and 'Questions: 0 / 14' in repr(card())
+
+
+def test_what_a_later_edition_wrote_survives():
+    path = progress_path()
+    path.parent.mkdir()
+    path.write_text(json.dumps(dict(edition=9, tasks=dict(q99=dict(tries=2, done='2030-01-01', stars=3)))))
+    q1.check('acd')
+    saved = json.loads(path.read_text())
+    assert saved['edition'] == 9 and saved['tasks']['q99'] == dict(tries=2, done='2030-01-01', stars=3) and saved['tasks']['q1']['done']
+
+
+def test_where_nothing_can_be_written_the_answer_still_comes(folder):
+    (folder/'.sotalearn').write_text('in the way')
+    judged(q1, 'acd', True, 'could not be kept')
+
+
+def test_broken_settings_do_not_stop_a_check(folder):
+    (folder/'settings.ini').write_text('[sotalearn]\nlanguage = klingon\n')
+    assert q1.check('acd') and repr(q1.check('acd')).startswith('✓ Right.')
+
+
+# ------------------------------------------------------------ what is shown
+
+def test_feedback_is_in_the_learners_language(folder):
+    assert repr(q13.check([.1, .9, .1, .1, .1])).startswith('✗ Not yet. The rule')
+    (folder/'settings.ini').write_text('[sotalearn]\nlanguage = zh\n')
+    assert repr(q13.check([.1, .9, .1, .1, .1])).startswith('✗ 还不对。 忘了真实类别的规则')
+    assert '问题: ' in repr(card()) or '问题' in repr(card())
+
+
+def test_html_holds_both_languages_and_a_copy_only_its_own():
+    for shown in (q1, card(), Message(('a', '啊'))):
+        html = shown._repr_html_()
+        lines = [o for o in html.splitlines() if o.startswith('<div lang=')]
+        assert [o[:14] for o in lines] == ['<div lang="en"', '<div lang="zh"'] and ' hidden' in lines[1][:25]
+        cell = nbformat.v4.new_code_cell('x', outputs=[nbformat.v4.new_output('execute_result', {'text/html': html})])
+        for language, other in (('en', 'zh'), ('zh', 'en')):
+            text = in_language(nbformat.v4.new_notebook(cells=[cell]), language).cells[0].outputs[0].data['text/html']
+            assert f'<div lang="{other}"' not in text and f'<div lang="{language}" hidden' not in text and f'<div lang="{language}"' in text
+
+
+def test_a_learners_text_is_not_run_as_html():
+    for answer in ('<script>alert(1)</script>', '[x](javascript:alert(1))'):
+        html = q13.check(answer)._repr_html_()
+        assert '<script' not in html and '<a ' not in html
+
+
+def test_the_passages_exist():
+    for task in QUESTIONS.values():
+        file, _, anchor = task.passage[0].partition('#')
+        if not (NBS/file).exists() or not anchor: continue
+        cells = [o for o in nbformat.read(NBS/file, as_version=4).cells if o.cell_type == 'markdown']
+        headings = [line.lstrip('# ').replace('`', '') for o in cells for line in o.source.splitlines() if line.startswith('#')]
+        assert anchor in [o.replace(' ', '-') for o in headings], task.passage
+        for title in task.passage[1]: assert title.split(' → ')[1].replace('`', '') in headings, title
+
+
+def test_importing_costs_no_torch():
+    code = 'import sys, sotalearn.questionnaire; print([o for o in ("torch", "fastai", "pandas", "matplotlib") if o in sys.modules])'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'
