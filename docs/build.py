@@ -38,13 +38,14 @@ def notebooks(folder):
     return found
 
 
-def fingerprint(*folders):
-    "A digest of everything that the site is made from."
+def fingerprint(*places):
+    "A digest of all files that the site is made from, and of its address."
     digest = hashlib.sha256(f'{ADDRESS} {REPOSITORY} {sys.version}'.encode())
-    files = sorted({o for folder in folders for o in ([folder] if folder.is_file() else folder.rglob('*')) if o.is_file()})
-    for path in files:
-        if not {'_build', '__pycache__', '.ipynb_checkpoints', 'images'} & set(path.parts):
-            digest.update(f'{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}'.encode())
+    for place in places:
+        for path in sorted(place.rglob('*')) if place.is_dir() else [place]:
+            inside = path.relative_to(place)
+            if path.is_file() and not {'_build', '__pycache__', '.ipynb_checkpoints', 'images'} & set(inside.parts):
+                digest.update(f'{inside} {hashlib.sha256(path.read_bytes()).hexdigest()}'.encode())
     return digest.hexdigest()
 
 
@@ -57,14 +58,13 @@ def write_if_new(path, text):
 
 def sources(language, found, results, assets):
     "Sphinx's sources in one language, as {file name: text}, and {page: (title, description)}."
-    pages = {name: reader.page(path, language, assets, '../'*(name.count('/') + 1)) for name, path in found.items() if name != 'index'}
+    pages = {name: reader.page(path, language, assets, '../'*(name.count('/') + 1)) for name, path in found.items()}
     pages['results'] = reader.page(results, language, assets)
     told = {name: reader.title_and_description(nb) for name, nb in pages.items()}
     chapters = [(name, *told[name]) for name in pages if name[0].isdigit()]
-    mixup_first = sorted((found[name] for name, *_ in chapters), key=lambda o: 'mixup' not in o.name)
-    demo = contents.first_demo(mixup_first, language, assets)
-    pages['index'] = contents.home(found['index'], language, assets, chapters, demo, REPOSITORY)
-    told['index'] = reader.title_and_description(reader.page(found['index'], language, assets))
+    mixup_first = sorted((name for name, *_ in chapters), key=lambda o: 'mixup' not in o)
+    demo = contents.first_demo([pages[name] for name in mixup_first])
+    pages['index'] = contents.home(pages['index'], language, chapters, demo, REPOSITORY)
     for name, nb in pages.items(): add_player(nb)
     made = {f'{name}.ipynb': nbformat.writes(nb) for name, nb in pages.items()}
     made['making.md'] = (HERE/'text'/f'making.{language}.md').read_text(encoding='utf-8')
@@ -90,9 +90,9 @@ def add_player(nb):
     nb.cells.append(nbformat.v4.new_code_cell('play()', outputs=[shown], metadata=dict(tags=['remove-input']), id='player'))
 
 
-def write_sources(folder, language, made, told, found):
-    "Write the sources of one language; what is not among them goes."
-    folder.mkdir(parents=True, exist_ok=True)
+def write_sources(work, language, made, told):
+    "Write the sources of one language; what is left of older ones goes."
+    folder, doctrees, target = (work/o/language for o in ('source', 'doctrees', 'html'))
     spots = {}
     for module in contents.modules():
         for name, place in contents.places(ROOT/'sotalearn'/f'{module}.py').items():
@@ -104,6 +104,14 @@ def write_sources(folder, language, made, told, found):
     for name, text in made.items(): write_if_new(folder/name, text)
     for path in folder.rglob('*'):
         if path.is_file() and path.relative_to(folder).as_posix() not in made: path.unlink()
+    pages = {Path(name).with_suffix('.html').as_posix() for name in made} | {'search.html'}
+    for path in target.rglob('*.html'):
+        if path.relative_to(target).as_posix() not in pages: path.unlink()
+    # Sphinx cannot know that every page depends on these two.
+    frame, memory = fingerprint(HERE/'conf.py', folder/'pages.json'), doctrees/'made-with'
+    if not memory.exists() or memory.read_text() != frame:
+        shutil.rmtree(doctrees, ignore_errors=True)
+        write_atomic(memory, frame)
 
 
 def run_sphinx(language, work):
@@ -155,11 +163,11 @@ def tidy(site):
 
 def build(options):
     "Build the site; return the lines that tell what is wrong, none if all is well."
-    import results
     work, site = options.output.resolve(), options.output.resolve()/'html'
     found = notebooks(options.notebooks)
     wrong = [told for path in found.values() for told in reader.problems(path)]
     if wrong: return wrong
+    import results        # and fastai with it: ten seconds that a faulty notebook need not cost
     measured = work/'results.ipynb'
     work.mkdir(parents=True, exist_ok=True)
     write_if_new(measured, nbformat.writes(results.notebook(options.runs)))
@@ -167,7 +175,7 @@ def build(options):
     assets, told = reader.Assets(site/'assets'), {}
     for language in LANGUAGES:
         made, told[language] = sources(language, found, measured, assets)
-        write_sources(work/'source'/language, language, made, told[language], found)
+        write_sources(work, language, made, told[language])
     if wrong := both_languages(work): return wrong
     assets.prune()
     tidy(site)
@@ -178,7 +186,7 @@ def build(options):
 def main():
     options, start = arguments(), time.perf_counter()
     stamp = options.output/'built-from'
-    made_from = fingerprint(options.notebooks, options.runs, ROOT/'sotalearn', HERE)
+    made_from = fingerprint(options.notebooks, options.runs, ROOT/'sotalearn', HERE, ROOT/'constraints.txt')
     if stamp.exists() and stamp.read_text() == made_from and (options.output/'html'/'index.html').exists():
         print(f'Nothing has changed since the site was built: {options.output/"html"}')
         return

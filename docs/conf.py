@@ -63,7 +63,7 @@ html_permalinks_icon = '#'
 pygments_style = 'a11y-light'
 html_sidebars = {'**': ['navbar-logo', 'search-button-field.html', 'sbt-sidebar-nav.html']}
 html_theme_options = dict(
-    logo=dict(text='sotalearn', alt_text='sotalearn'),
+    logo=dict(text='sotalearn', alt_text=dict(en='Home page', zh='首页')[LANGUAGE]),
     navbar_persistent=[], article_header_end=['language.html', 'article-header-buttons.html'],
     use_download_button=False, use_fullscreen_button=False, use_source_button=False, show_navbar_depth=1, max_navbar_depth=2,
     home_page_in_toc=False, toc_title=dict(en='On this page', zh='本页内容')[LANGUAGE], show_toc_level=2,
@@ -138,10 +138,17 @@ def add_to_page(app, pagename, templatename, context, doctree):
     "What the templates need: the same page in the other language, its description, scripts that do not block."
     context |= dict(site_language=LANGUAGE, other=dict(en='zh', zh='en')[LANGUAGE], address=ADDRESS,
                     description=PAGES.get('pages', {}).get(pagename, {}).get('description', ''))
-    if pagename != 'search':
-        for script in context['script_files']:
-            if script.filename: script.attributes.setdefault('defer', 'defer')
-            else: script.attributes['type'] = 'module'          # which waits for those before it, too
+    toctree = context.get('generate_toctree_html')
+    if toctree:       # the theme's buttons that open a branch of the menu have no name
+        label = dict(en='Show or hide the pages below', zh='展开或收起下级页面')[LANGUAGE]
+        context['generate_toctree_html'] = lambda *given, **how: str(toctree(*given, **how)).replace('<summary>', f'<summary aria-label="{label}">')
+    if pagename != 'search': context['script_files'] = [patient(o) for o in context['script_files']]
+
+
+def patient(script):
+    "A copy of a script of the page that waits until the page is there; one written into the page does so as a module."
+    waits = dict(defer='defer') if script.filename else dict(type='module')
+    return type(script)(script.filename, priority=script.priority, **{**script.attributes, **waits})
 
 
 def setup(app):

@@ -102,18 +102,17 @@ def commands(language, repository=''):
     "The two commands that open the course, after the one that fetches it where its address is known."
     words, lang = WORDS[language], " ARGS='--lang zh'" if language == 'zh' else ''
     lines = [(f'make lab{lang}', words['run']), ('make test', words['test'])]
-    if repository: lines.insert(0, (f'git clone {repository} sotalearn && cd sotalearn', ''))
-    wide = max(len(o) for o, told in lines if told)
-    return '\n'.join(f'{line:<{wide}}   # {told}' if told else line for line, told in lines)
+    if repository: lines.insert(0, (f'git clone {repository} sotalearn && cd sotalearn', words['get']))
+    return '\n'.join(f'# {told}\n{line}' for line, told in lines)
 
 
-def home(path, language, assets, chapters, demo, repository=''):
+def home(nb, language, chapters, demo, repository=''):
     """The home page: what the course is, a live figure, the two commands and the map of chapters, then the rest of index.ipynb.
 
     Parameters
     ----------
-    path : pathlib.Path
-        The course's own home page, nbs/index.ipynb.
+    nb : nbformat.NotebookNode
+        The course's own home page, nbs/index.ipynb, in this language; it is changed.
     chapters : list of (name, title, description)
     demo : str
         HTML of a live figure.
@@ -122,7 +121,7 @@ def home(path, language, assets, chapters, demo, repository=''):
     -------
     nbformat.NotebookNode
     """
-    nb, words = reader.page(path, language, assets), WORDS[language]
+    words = WORDS[language]
     first, *rest = nb.cells
     title, *lead = first.source.split('\n\n')
     start = f'<a class="start" href="{chapters[0][0]}.html">{words["start"].format(int(chapters[0][0][:2]))}</a>' if chapters else ''
@@ -144,13 +143,10 @@ def home(path, language, assets, chapters, demo, repository=''):
     return nb
 
 
-def first_demo(paths, language, assets):
-    "The HTML of the first live figure in these notebooks, in one language."
-    for path in paths:
-        for cell in reader.page(path, language, assets).cells:
-            for output in cell.get('outputs', []):
-                if 'class="sotalearn-demo"' in (shown := output.get('data', {}).get('text/html', '')): return shown
-    return ''
+def first_demo(pages):
+    "The HTML of the first live figure in these pages."
+    outputs = (o.get('data', {}).get('text/html', '') for nb in pages for cell in nb.cells for o in cell.get('outputs', []))
+    return next((o for o in outputs if 'class="sotalearn-demo"' in o), '')
 
 
 # ------------------------------------------------------------ reference

@@ -10,6 +10,7 @@ from sotalearn.course import LANGUAGES, in_language
 DEMO_BYTES = 1_500_000        # of a live figure in a notebook, all its languages together
 _MACHINE_PATH = re.compile(r'(?<![\w.:/])/(?:root|home|tmp|work|Users|mnt|private)/|[A-Z]:\\+Users\\')
 _DEMO = re.compile(r'(<div lang="\w+"[^>]*class="sotalearn-demo">.*?<script type="application/json">)(.*?)(</script></div>)')
+_EXPORTS = {'export', 'exporti', 'exports'}
 _PLAYER = re.compile(r'<script type="module">(?:(?!</script>).)*play\(\);</script>', flags=re.S)
 _DATA_IMAGE = re.compile(r'<img ([^>]*?)src="data:image/(\w+);base64,([^"]+)"([^>]*)>')
 
@@ -136,6 +137,15 @@ def lighten(text, assets, up):
     return _DATA_IMAGE.sub(lambda match: _as_file(match, assets, up), _PLAYER.sub('', text))
 
 
+def _once(text, scripts):
+    "`text` without the module scripts that the page has already: a page runs them when all of it is there."
+    def keep(match):
+        seen = match[0] in scripts
+        scripts.add(match[0])
+        return '' if seen else match[0]
+    return re.sub(r'<script type="module">.*?</script>', keep, text, flags=re.S)
+
+
 def headings(source):
     "The headings of a markdown text but its title, as (level, text)."
     bare = re.sub(r'^```.*?^```', '', source, flags=re.S | re.M)
@@ -171,6 +181,8 @@ def _with_guesses(source):
 def page(path, language, assets, up='../'):
     """A notebook as MyST-NB wants it: one language, machinery folded, pictures in files, an anchor at each exported cell.
 
+    A cell that is exported and hidden stands folded at the end, so that the reference can show where a function is written.
+
     Parameters
     ----------
     path : pathlib.Path
@@ -189,20 +201,23 @@ def page(path, language, assets, up='../'):
         names = [anchor(text) for _, text in headings(pair[0].source)]
         for cell in pair: cell.source = _with_guesses(_with_links(_with_anchors(cell.source, names)))
     told = {cell.id: directives(cell.source) for cell in nb.cells if cell.cell_type == 'code'}
-    cells, names = [], set()
+    behind = {name for name, o in told.items() if 'hide' in o and _EXPORTS & set(o)}
+    for cell in nb.cells:
+        if cell.get('id') in behind: cell.source = cell.source.replace('#| hide', '#| code-fold: true')
+    cells, last, scripts = [], [], set()
     for cell in in_language(nb, language).cells:
+        to = last if cell.get('id') in behind else cells
         if cell.cell_type == 'code':
             if told[cell.id].get('include') == 'false': continue
-            if {'export', 'exporti', 'exports'} & set(told[cell.id]):
-                cells.append(nbformat.v4.new_markdown_cell(f'<span class="anchor" id="cell-{cell.id}"></span>'))
-                names.add(cell.id)
+            if _EXPORTS & set(told[cell.id]): to.append(nbformat.v4.new_markdown_cell(f'<span class="anchor" id="cell-{cell.id}"></span>'))
             tags = ['hide-input'] if cell.metadata.get('jupyter', {}).get('source_hidden') else []
             if told[cell.id].get('echo') == 'false': tags = ['remove-input']
             cell.metadata = dict(tags=tags)
             for output in cell.outputs:
                 data = output.get('data', {})
-                if 'text/html' in data: data['text/html'] = lighten(data['text/html'], assets, up)
-        cells.append(cell)
+                if 'text/html' in data: data['text/html'] = _once(lighten(data['text/html'], assets, up), scripts)
+        to.append(cell)
+    if last: cells += [nbformat.v4.new_markdown_cell('## ' + dict(en='The code behind this page', zh='本页背后的代码')[language]), *last]
     nb = nbformat.v4.new_notebook(cells=cells, metadata=dict(kernelspec=dict(name='python3', display_name='Python 3', language='python')))
     for i, cell in enumerate(nb.cells): cell.id = f'c{i}' if cell.cell_type == 'markdown' else cell.id
     return nb

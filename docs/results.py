@@ -72,8 +72,10 @@ def spread(values, unit='%', scale=100, digits=1):
 
 
 def table(head, rows):
-    "A Markdown table."
-    return '\n'.join('| ' + ' | '.join(o) + ' |' for o in (head, ['---']*len(head), *rows))
+    "A Markdown table; a column without any figure is left out."
+    kept = [i for i in range(len(head)) if any(o[i] != '–' for o in rows)]
+    head, rows = [head[i] for i in kept], [[o[i] for i in kept] for o in rows]
+    return ':::{div} results-table\n' + '\n'.join('| ' + ' | '.join(o) + ' |' for o in (head, ['---']*len(head), *rows)) + '\n:::'
 
 
 def beside_the_notes(found, say):
@@ -83,7 +85,7 @@ def beside_the_notes(found, say):
         ours = [o for o in found if fits(o) and o.splitter == 'folders' and not o.train_images and not o.wrong_labels]
         ours = max(ours, key=lambda o: (len(o.runs), o.size), default=None)
         accuracy = ours.runs.accuracy_tta if ours and noted == .8738 else ours.runs.accuracy if ours else []
-        rows.append([say(*label), f'{100*noted:.1f} %' if noted else say('none given', '未给出'), spread(accuracy) if ours else say('not measured yet', '尚未测量'),
+        rows.append([say(*label), f'{100*noted:.2f} %' if noted else say('none given', '未给出'), spread(accuracy) if ours else say('not measured yet', '尚未测量'),
                      f'{len(ours.runs)}' if ours else '0', ours.label(say) if ours else '–'])
     return table([say('step', '步骤'), say('the notes', '笔记'), say('measured here', '本课程实测'), say('seeds', '种子数'), say('our recipe', '我们的配方')], rows)
 
