@@ -49,8 +49,8 @@ def _output_problems(output):
     for kind in sorted({'image/png', 'image/jpeg', 'image/svg+xml'} & set(data)):
         yield f'a picture has no alt text: {kind}; show it as a sotalearn.figures.StillFigure'
     shown = data.get('text/html', '')
-    said = _DATA_IMAGE.sub('', shown) + json.dumps([output.get('text', ''), data.get('text/plain', '')], ensure_ascii=False)
-    if found := _MACHINE_PATH.search(said): yield f'the output holds a path of a machine: {said[found.start():][:40]!r}'
+    said = '\n'.join([output.get('text', ''), data.get('text/plain', ''), _DATA_IMAGE.sub('', shown)])
+    if found := _MACHINE_PATH.search(said): yield f'the output holds a path of a machine: {said[found.start():].split()[0][:60]!r}'
     yield from _picture_problems(_DEMO.sub('', shown))
     if _DEMO.search(shown):
         if len(shown.encode()) > DEMO_BYTES:

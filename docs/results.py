@@ -133,9 +133,9 @@ def notebook(path):
         n_train, n_val = sizes[name]
         write(lambda say: say('## Beside the notes', '## 和笔记对照') + '\n\n' + say(
             f'The notes trained an xresnet50 on Imagenette at full size on a GPU, each recipe once, with validation images from a random split. Here an xresnet18 '
-            f'learns from {n_train:,} photographs of {DATASETS[name][0]} on two processor cores and is judged by {n_val:,}. '
+            f'learns from {n_train:,} photographs of {DATASETS[name][0]} and is judged by {n_val:,}. '
             'Compare the steps from row to row, not the heights.',
-            f'笔记在 GPU 上用全尺寸的 Imagenette 训练 xresnet50，每个配方只跑一次，验证集随机划分。这里用两个处理器核，从 {DATASETS[name][1]} 的 {n_train:,} '
+            f'笔记在 GPU 上用全尺寸的 Imagenette 训练 xresnet50，每个配方只跑一次，验证集随机划分。这里从 {DATASETS[name][1]} 的 {n_train:,} '
             f'张照片中训练 xresnet18，用 {n_val:,} 张评判。要比的是行与行之间的变化，不是绝对高低。') + '\n\n' + beside_the_notes(found[name], say))
     for name in names:
         write(lambda say: f'## {say(*DATASETS[name])}\n\n' + say(
