@@ -1,6 +1,8 @@
 # Each target sets up what it needs in .venv and then does its one job.
 #   make lab     opens the course in JupyterLab            make lab ARGS='--lang zh'
 #   make test    runs every test                           make test PYTEST='-k settings'
+#   make docs    builds the site into docs/_build/html
+#   make screenshots   takes the README's pictures from the built site
 #   make bench   measures what the README says of speed
 #   make constraints   renews the tested versions
 SHELL  := bash
@@ -9,7 +11,7 @@ BIN    := .venv/bin
 export UV_LINK_MODE ?= hardlink
 export UV_SYSTEM_CERTS ?= true
 
-.PHONY: lab test bench constraints clean
+.PHONY: lab test docs screenshots bench constraints clean
 .DELETE_ON_ERROR:
 
 lab: .venv/.ready
@@ -23,6 +25,12 @@ test: .venv/.ready-dev chromium
 	SOTALEARN_RESULTS=$$results/runs.csv OMP_NUM_THREADS=1 $(BIN)/nbdev-test --timing
 	$(BIN)/python -m pytest $(PYTEST)
 
+docs: .venv/.ready-docs
+	@$(BIN)/python docs/build.py
+
+screenshots: .venv/.ready-dev chromium
+	@$(BIN)/python docs/build.py && $(BIN)/python docs/screenshots.py
+
 bench: .venv/.ready-dev
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
@@ -31,7 +39,7 @@ constraints: .venv/.ready-dev
 	  --no-emit-index-url --extra dev pyproject.toml; } > .constraints && mv .constraints constraints.txt
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache
+	rm -rf .venv build dist *.egg-info .pytest_cache docs/_build
 
 # uv reads constraints.txt as pip does and installs in a quarter of the time; where it fails, pip does the work.
 define install
@@ -53,6 +61,11 @@ endef
 .venv/.ready-dev: pyproject.toml constraints.txt | .venv/bin/python
 	@echo 'Installing the course and its test tools into .venv.'
 	$(call install,.[dev])
+	@touch .venv/.ready .venv/.ready-docs
+
+.venv/.ready-docs: pyproject.toml constraints.txt | .venv/bin/python
+	@echo 'Installing the course and the tools of its site into .venv.'
+	$(call install,.[docs])
 	@touch .venv/.ready
 
 # The browser tests need a browser and fonts. Without root they say so and are skipped.

@@ -138,7 +138,7 @@ function choiceControl(control, id, moved) {
  * Open a live figure in `root`.
  *
  * spec: what demo.py's `Demo.spec` says: id, size, controls, values, words, note.
- * stored: {name: {data, alt}}, the pictures that came with the page; `mime` is their type.
+ * stored: {name: {data, alt}}, the pictures that came with the page; `mime` is their type. A page may hold them as files: {src, alt}.
  */
 function openFigure(root, spec, stored = {}) {
   const { controls, words } = spec;
@@ -335,16 +335,16 @@ function openFigure(root, spec, stored = {}) {
     };
   }
 
-  for (const [name, { data, alt }] of Object.entries(stored)) {
-    keep(name, data ? `data:${spec.mime};base64,${data}` : picture.src, alt);
+  for (const [name, { data, src, alt }] of Object.entries(stored)) {
+    keep(name, data ? `data:${spec.mime};base64,${data}` : src ?? picture.src, alt);
   }
   show();
   return { id: spec.id, connect };
 }
 
-/** Start every stored figure of the page that does not play yet. */
-function play() {
-  for (const root of document.querySelectorAll('.sotalearn-demo:not([data-playing], [hidden])')) {
+/** Start every stored figure of the page, or of this part of it, that does not play yet. */
+function play(part = document) {
+  for (const root of part.querySelectorAll('.sotalearn-demo:not([data-playing], [hidden])')) {
     const data = root.querySelector('script[type="application/json"]');
     if (!data) continue;
     root.dataset.playing = '';

@@ -1,0 +1,164 @@
+"""Sphinx's configuration for one language of the site; docs/build.py names it in the environment."""
+import html, json, os, sys
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
+
+import latex2mathml.converter
+import sphinx.search
+from docutils import nodes
+from sphinx import addnodes
+from sphinx.roles import XRefRole
+
+import sotalearn
+from search import ChineseByPairs
+
+LANGUAGE = os.environ.get('DOCS_LANGUAGE', 'en')
+ADDRESS = os.environ.get('SITE_URL', 'http://localhost:8000').rstrip('/')
+PAGES = json.loads((Path(os.environ['DOCS_SOURCE'])/'pages.json').read_text(encoding='utf-8')) if 'DOCS_SOURCE' in os.environ else {}
+
+project, author, copyright = 'sotalearn', 'The sotalearn authors', 'The sotalearn authors, Apache 2.0'
+release = version = sotalearn.__version__
+language = dict(en='en', zh='zh_CN')[LANGUAGE]
+extensions = ['myst_nb', 'sphinx_design', 'sphinx_copybutton', 'sphinx.ext.autodoc', 'sphinx.ext.autosummary', 'sphinx.ext.napoleon']
+exclude_patterns = ['pages.json']
+nitpicky = True
+# Other projects' names: without a network there is nothing to look them up in. Ours must all be found.
+nitpick_ignore_regex = [(r'py:.*', r'(?!sotalearn\.).*')]
+suppress_warnings = ['config.cache', 'mystnb.lexer']
+
+# ------------------------------------------------------------ notebooks
+nb_execution_mode = 'off'
+nb_merge_streams = True
+nb_number_source_lines = False
+nb_code_prompt_show = dict(en='Show the code', zh='展开代码')[LANGUAGE]
+nb_code_prompt_hide = dict(en='Hide the code', zh='收起代码')[LANGUAGE]
+myst_enable_extensions = ['dollarmath', 'amsmath', 'colon_fence', 'attrs_inline', 'attrs_block']
+myst_dmath_double_inline = True
+
+# ------------------------------------------------------------ reference
+autosummary_generate = False
+autodoc_typehints = 'none'
+autodoc_preserve_defaults = True
+autoclass_content = 'class'
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+add_module_names = False
+default_role = 'ours'
+
+# ------------------------------------------------------------ looks
+html_theme = 'sphinx_book_theme'
+html_title = 'sotalearn'
+html_baseurl = f'{ADDRESS}/{LANGUAGE}/'
+html_static_path = ['static']
+html_css_files = ['site.css']
+templates_path = [str(HERE/'templates')]
+html_context = dict(default_mode='auto')
+html_favicon = 'static/logo.svg'
+html_logo = 'static/logo.svg'
+html_use_index = html_domain_indices = html_copy_source = html_show_sourcelink = False
+html_permalinks_icon = '#'
+pygments_style = 'a11y-light'
+html_sidebars = {'**': ['navbar-logo', 'search-button-field.html', 'sbt-sidebar-nav.html']}
+html_theme_options = dict(
+    logo=dict(text='sotalearn', alt_text=dict(en='Home page', zh='首页')[LANGUAGE]),
+    navbar_persistent=[], article_header_end=['language.html', 'article-header-buttons.html'],
+    use_download_button=False, use_fullscreen_button=False, use_source_button=False, show_navbar_depth=1, max_navbar_depth=2,
+    home_page_in_toc=False, toc_title=dict(en='On this page', zh='本页内容')[LANGUAGE], show_toc_level=2,
+    footer_content_items=['site-footer.html'], pygments_light_style='a11y-high-contrast-light', pygments_dark_style='a11y-high-contrast-dark')
+html_search_language = 'zh'
+sphinx.search.languages['zh'] = ChineseByPairs
+copybutton_exclude = '.linenos, .gp, .go'
+
+
+# ------------------------------------------------------------ formulas as MathML: no script, no font, no request
+
+def inline_formula(translator, node):
+    translator.body.append(latex2mathml.converter.convert(node.astext()))
+    raise nodes.SkipNode
+
+
+def displayed_formula(translator, node):
+    formula = latex2mathml.converter.convert(node.astext(), display='block')
+    translator.body.append(f'<div class="math" tabindex="0" role="group">{formula}</div>')
+    raise nodes.SkipNode
+
+
+# ------------------------------------------------------------ docstrings
+
+class OursOrCode(XRefRole):
+    "`name` in a docstring: a link if it is a name of this course, code in any case."
+    nodeclass = addnodes.pending_xref
+
+    def __init__(self): super().__init__(innernodeclass=nodes.literal)
+
+    def process_link(self, env, refnode, has_explicit_title, title, target):
+        refnode.update_all_atts({'refdomain': 'py', 'reftype': 'obj', 'ours': True,
+                                 'py:module': env.ref_context.get('py:module'), 'py:class': env.ref_context.get('py:class')})
+        return title, target
+
+
+def stay_code(app, env, node, content):
+    "A word in backquotes that names nothing of ours, or something without a docstring, is code. A name of ours that is not there is reported."
+    if not node.get('ours'): return None
+    *module, name = node['reftarget'].split('.')
+    if module[:1] != ['sotalearn'] or hasattr(sys.modules.get('.'.join(module)), name): return content
+
+
+def tell_origin(app, what, name, obj, options, lines):
+    "Below a docstring: the chapter that teaches the function, and the cell that makes it."
+    place = PAGES.get('places', {}).get(name)
+    if not place or what not in ('function', 'class', 'exception'): return
+    words = dict(en=('Taught in' if place['chapter'] else 'Written in', 'source cell'), zh=('讲解见' if place['chapter'] else '写在', '源代码单元格'))[LANGUAGE]
+    link = f'../{place["notebook"]}.html'
+    lines += ['', '.. container:: origin', '', f'   {words[0]} `{place["title"]} <{link}>`__ · `{words[1]} <{link}#cell-{place["cell"]}>`__', '']
+
+
+# ------------------------------------------------------------ pages
+
+def name_passages(app, doctree):
+    "A heading takes the anchor that the reader put before it: JupyterLab's, and the same in every language."
+    waiting = None
+    for node in list(doctree.findall()):
+        if isinstance(node, nodes.raw) and 'class="anchor"' in (found := node.astext()):
+            name = html.unescape(found.split('id="')[1].split('"')[0])
+            if name.startswith('cell-'): continue
+            waiting = node, name
+        elif isinstance(node, nodes.section) and waiting:
+            marker, name = waiting
+            node['ids'].insert(0, name)
+            doctree.ids[name] = node
+            marker.parent.remove(marker)
+            waiting = None
+
+
+def add_to_page(app, pagename, templatename, context, doctree):
+    "What the templates need: the same page in the other language, its description, scripts that do not block."
+    context |= dict(site_language=LANGUAGE, other=dict(en='zh', zh='en')[LANGUAGE], address=ADDRESS,
+                    description=PAGES.get('pages', {}).get(pagename, {}).get('description', ''))
+    toctree = context.get('generate_toctree_html')
+    if toctree:       # the theme's buttons that open a branch of the menu have no name
+        label = dict(en='Show or hide the pages below', zh='展开或收起下级页面')[LANGUAGE]
+        context['generate_toctree_html'] = lambda *given, **how: str(toctree(*given, **how)).replace('<summary>', f'<summary aria-label="{label}">')
+    if pagename != 'search': context['script_files'] = [patient(o) for o in context['script_files']]
+
+
+def patient(script):
+    "A copy of a script of the page that waits until the page is there; one written into the page does so as a module."
+    waits = dict(defer='defer') if script.filename else dict(type='module')
+    return type(script)(script.filename, priority=script.priority, **{**script.attributes, **waits})
+
+
+def setup(app):
+    app.add_html_math_renderer('mathml', (inline_formula, None), (displayed_formula, None))
+    app.add_role('ours', OursOrCode())
+    app.connect('missing-reference', stay_code)
+    app.connect('autodoc-process-docstring', tell_origin)
+    app.connect('doctree-read', name_passages, priority=400)
+    app.connect('html-page-context', add_to_page, priority=900)
+    return dict(parallel_read_safe=True, parallel_write_safe=True)
+
+
+html_math_renderer = 'mathml'

@@ -1,0 +1,52 @@
+"""Takes the README's pictures from the built site: the home page in both languages, a chapter on a phone in the dark.
+
+    python docs/screenshots.py [folder]      docs/images by default
+"""
+import functools, http.server, io, sys, threading
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent/'tests'))
+from lab import CHROMIUM, FLAGS
+
+SITE = HERE/'_build'/'html'
+# name: page, passage at the top, width, height, theme
+PICTURES = {'home': ('en/index', '', 1280, 800, 'light'), 'home-zh': ('zh/index', '', 1280, 800, 'light'),
+            'chapter-phone': ('en/03_normalization', 'Turn-it-yourself', 390, 844, 'dark')}
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *words): pass
+
+
+def take(browser, address, page, passage, width, height, theme):
+    "A picture of one page, with two dots for a CSS pixel, once its live figures play."
+    context = browser.new_context(viewport=dict(width=width, height=height), color_scheme=theme, device_scale_factor=2, reduced_motion='reduce')
+    tab = context.new_page()
+    tab.goto(f'{address}/{page}.html#{passage}')
+    tab.locator('.sotalearn-demo .demo-panel').first.wait_for()
+    tab.wait_for_load_state('networkidle')
+    picture = Image.open(io.BytesIO(tab.screenshot())).convert('RGB')
+    context.close()
+    return picture
+
+
+def main():
+    if not CHROMIUM: sys.exit('screenshots need Chromium: Debian has it as `chromium`')
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE/'images'
+    folder.mkdir(parents=True, exist_ok=True)
+    server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(_Quiet, directory=SITE))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, '--headless=new'])
+        for name, how in PICTURES.items():
+            take(browser, f'http://127.0.0.1:{server.server_port}', *how).save(folder/f'{name}.webp', quality=80, method=6)
+            print(folder/f'{name}.webp')
+        browser.close()
+    server.shutdown()
+
+
+if __name__ == '__main__': main()
