@@ -396,7 +396,7 @@ def _quick_learner():
     return learn
 
 
-def tta_demo(learn=None, measured=None, language=None, n=4, how='mean', beta=.25, _hide=False):
+def tta_demo(learn=None, measured=None, language=None, n=8, how='mean', beta=.25, _hide=False):
     """A picture, its views and their predictions, averaged; and what that gives on the validation set.
 
     Parameters
@@ -442,7 +442,7 @@ def tta_demo(learn=None, measured=None, language=None, n=4, how='mean', beta=.25
     class TtaDemo(Demo):
         controls = (
             Choice('image', ('picture', '图片'), options),
-            Slider('n', ('n: augmented views', 'n：增强视图数'), 0, _MOST, 1, start=4, stored=4),
+            Slider('n', ('n: augmented views', 'n：增强视图数'), 0, _MOST, 1, start=_MOST, stored=_MOST),
             Choice('how', ('take the', '合并方式'), dict(mean=('mean', '平均值'), max=('maximum', '最大值'))),
             Slider('beta', ('β: weight of the plain view', 'β：原样视图的权重'), 0, .5, .05, start=.25, stored=.25,
                    only_if=('how', 'mean')))

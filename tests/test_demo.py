@@ -6,10 +6,13 @@ import torch
 from PIL import Image
 
 from sotalearn.demo import Choice, Demo, Slider
-from sotalearn.mixup import mixup_demo
+from sotalearn.mixup import alpha_demo, mixup_demo
 from sotalearn.normalization import normalization_demo
+from sotalearn.resizing import resizing_demo
+from sotalearn.smoothing import label_smoothing_demo
 
-DEMOS = dict(mixup=mixup_demo, normalization=normalization_demo)
+DEMOS = dict(alpha=alpha_demo, label_smoothing=label_smoothing_demo, mixup=mixup_demo, normalization=normalization_demo,
+             resizing=resizing_demo)
 
 
 class Square(Demo):
