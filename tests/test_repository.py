@@ -122,3 +122,13 @@ def test_the_readmes_figures_are_those_of_the_runs():
             shown = [100*o for o in (runs.accuracy.mean(), runs.accuracy.min(), runs.accuracy.max())]
             assert cell.strip() == '{:.1f} % ({:.1f} to {:.1f})'.format(*shown)
             assert {f'{o:,}' for o in runs.n_train} == {n_train} and {f'{o:,}' for o in runs.n_val} == {n_val}
+
+
+def test_the_readmes_ladder_is_that_of_the_runs():
+    from sotalearn.training import measured_runs
+    readme = (ROOT/'README.md').read_text(encoding='utf-8')
+    shown = re.search(r'the plain run reaches ([\d.]+) %, progressive resizing ([\d.]+) %, and with TTA on top ([\d.]+) %', readme)
+    photographs = dict(dataset='imagenette-160', bf16=True, tta=4, size=128)
+    plain, resized = measured_runs(**photographs), measured_runs(**photographs, stages='6x64', epochs=2)
+    assert set(plain.seed) == set(resized.seed) and len(plain) >= 3
+    assert shown.groups() == tuple(f'{100*o.mean():.1f}' for o in (plain.accuracy, resized.accuracy, resized.accuracy_tta))
