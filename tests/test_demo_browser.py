@@ -84,7 +84,7 @@ def play_normalization(page, demo, step):
     page.keyboard.press('ArrowRight')
     agrees(shown(page, '1,-,-'), demo, statistics='imagenet')
     assert page.get_by_role('slider', name='mean').is_disabled()
-    page.get_by_text('your own').click()
+    page.get_by_text('your own', exact=True).click()
     agrees(shown(page, '3,50,25'), demo, statistics='own', mean=.5, std=.4)
     mean, std = page.get_by_role('slider', name='mean'), page.get_by_role('slider', name='std')
     mean.focus()
@@ -92,7 +92,7 @@ def play_normalization(page, demo, step):
     agrees(shown(page, f'3,{50 - step},25'), demo, statistics='own', mean=.5 - step/100, std=.4)
     drag(page, std, 1)
     agrees(shown(page, f'3,{50 - step},75'), demo, statistics='own', mean=.5 - step/100, std=.9)
-    page.get_by_text('this batch’s').click()
+    page.get_by_text('this batch’s', exact=True).click()
     assert 'red 0.00 and 1.00' in shown(page, '2,-,-').get_attribute('alt')
 
 
@@ -293,7 +293,7 @@ def test_an_exported_file_plays_without_a_network(browser, demos, tmp_path):
         page.set_default_timeout(PATIENCE)
         page.goto(file.as_uri(), wait_until='commit')
         page.wait_for_selector('.demo-picture[data-shown]')
-        PLAY[name](page, demo, dict(mixup=10, normalization=25)[name])
+        PLAY[name](page, demo, dict(mixup=10, normalization=50)[name])
         page.context.close()
 
 
