@@ -686,9 +686,9 @@ def seeds_demo(language=None, seeds=3):
 
     class SeedsDemo(Demo):
         controls = (
-            Slider('seeds', ('seeds of each experiment', '每次实验的种子数'), 2, 12, 1, start=3),
-            Slider('difference', ('true difference, points', '真实差值（百分点）'), 0, 4, .1, start=1, stored=1),
-            Slider('spread', ('spread of the differences, points', '差值的散布（百分点）'), .2, 2, .1, start=.8, stored=.6))
+            Slider('seeds', ('seeds of each experiment', '每次实验的种子数'), 2, 12, 1, start=2, stored=5),
+            Slider('difference', ('true difference, points', '真实差值（百分点）'), 0, 4, .1, start=2, stored=2),
+            Slider('spread', ('spread of the differences, points', '差值的散布（百分点）'), .2, 2, .1, start=.2, stored=1.8))
         size = (5.2, 4.6)
 
         def draw(self, fig):
@@ -726,4 +726,4 @@ def seeds_demo(language=None, seeds=3):
                             f'{values["spread"]:.1f} points. ', f'四十个区间，每个来自 {values["seeds"]} 个种子，真实差值 {values["difference"]:.1f}，'
                             f'散布 {values["spread"]:.1f} 个百分点。') + self.words(**values, chosen=self.say)
 
-    return SeedsDemo(language, seeds=seeds)
+    return SeedsDemo(language, seeds=seeds, difference=1., spread=.8)
