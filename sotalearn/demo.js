@@ -30,7 +30,8 @@ body[data-jp-theme-light] .sotalearn-demo.sotalearn-demo { --demo-paper: var(--j
 .sotalearn-demo[hidden] { display: none; }
 @media (max-width: 480px) { .sotalearn-demo.sotalearn-demo { padding: 6px; } }
 .sotalearn-demo .demo-body { display: flex; flex-wrap: wrap; gap: 14px 22px; align-items: flex-start; }
-.sotalearn-demo .demo-picture { display: block; flex: 0 1 auto; margin: 0; max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+.sotalearn-demo .demo-view { flex: 0 1 auto; max-width: 100%; overflow-x: auto; }       /* below 320 px the text would be too small to read: it scrolls */
+.sotalearn-demo .demo-picture.demo-picture { display: block; width: 100%; min-width: 320px; height: auto; margin: 0; background: #fff; border-radius: 4px; }
 .sotalearn-demo .demo-picture.demo-stale { opacity: .35; }
 .sotalearn-demo .demo-panel { flex: 1 1 220px; min-width: 0; display: grid; gap: 14px; }
 .sotalearn-demo .demo-control { display: grid; grid-template-columns: 1fr auto; gap: 2px 10px; align-items: baseline;
@@ -159,15 +160,18 @@ function openFigure(root, spec, stored = {}) {
   const id = `demo-${Math.random().toString(36).slice(2, 10)}`;
   const body = element('div', 'demo-body');
   const picture = root.querySelector('img') ?? document.createElement('img');
-  Object.assign(picture, { className: 'demo-picture', width: spec.size[0], height: spec.size[1], decoding: 'sync', hidden: spec.failed });
+  Object.assign(picture, { className: 'demo-picture', width: spec.size[0], height: spec.size[1], decoding: 'sync' });
   picture.style.aspectRatio = spec.size.join(' / ');     // the room is kept before the first picture comes
+  const view = element('div', 'demo-view', { hidden: spec.failed });
+  view.style.width = `${spec.size[0]}px`;
+  view.append(picture);
   const panel = element('div', 'demo-panel');
   const noteLine = element('p', 'demo-note', { role: 'status' });
   const spoken = element('p', 'demo-spoken', { ariaLive: 'polite' });
   const parts = controls.map((control, i) =>
     (control.kind === 'slider' ? sliderControl : choiceControl)(control, `${id}-${i}`, move));
   panel.append(...parts.map(part => part.box), noteLine, spoken);
-  body.append(picture, panel);
+  body.append(view, panel);
   root.classList.add('sotalearn-demo');
   root.lang = spec.language === 'zh' ? 'zh-Hans' : 'en';
   root.replaceChildren(body);

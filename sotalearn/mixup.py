@@ -97,8 +97,6 @@ def one_hot(targets, n_classes):
 _SIDE = 192                               # the demo's pictures, in pixels: no more than the originals have
 _EXAMPLES = dict(church=11, gas_pump=3)   # pictures of Toynette on which the object is whole and large
 _WNIDS = dict(church='n03028079', gas_pump='n03425413')
-_CHINESE = dict(cassette_player='录音机', chain_saw='电锯', church='教堂', dog='狗', fish='鱼', french_horn='圆号',
-                garbage_truck='垃圾车', gas_pump='加油机', golf_ball='高尔夫球', parachute='降落伞')
 
 
 def _toynette(*labels):
@@ -138,40 +136,15 @@ def _square(picture):
     return torch.from_numpy(np.array(square)).permute(2, 0, 1)/255
 
 # %% ../nbs/06_mixup.ipynb #98b2fffd
-def _titled(fig, place, picture, title='', **style):
-    "A picture under its title; `place` is (left, bottom, width, height) in shares of the figure."
-    from sotalearn.demo import Photograph
-    ax = fig.add_axes(place, xticks=[], yticks=[], frame_on=False)
-    ax.set_title(title, **style)
-    return Photograph(ax, picture)
-
-
-def _target_rows(ax, names, colours):
-    "A row for each class of a target, as (bar, text of its share); `_show_target` sets them."
-    ax.set(xlim=(0, 1), xticks=[0, 1])
-    ax.set_yticks(range(len(names)), [f'{name} {i}' for i, name in enumerate(names)], fontsize=9)
-    ax.invert_yaxis()
-    ax.tick_params(length=0)
-    bars = ax.barh(range(len(names)), [1]*len(names), color=colours, height=.7)
-    shares = [ax.text(0, i, '', va='center', fontsize=9, color=o) for i, o in enumerate(colours)]
-    return list(zip(bars, shares))
-
-
-def _show_target(rows, target):
-    "Set the rows to a target's shares. A share of 0 gets no number."
-    for (bar, text), share in zip(rows, target.tolist()):
-        bar.set_width(share)
-        text.set(x=share + .06, text=f'{share:.2f}' if share else '')
-
-
 def _as_code(a, b, t): return f'blend({a}, {b}, {t:.2f})\n= {t:.2f}*{a} + {1 - t:.2f}*{b}'
 
 
 def _as_words(a, b, t, at):
     "What is blended and what its target is, in English and in Chinese; `at` holds the two indices."
+    from sotalearn.toynette import CHINESE_NAMES
     return (f'A {a} and a {b} blended: {t:.2f} of the {a}, {1 - t:.2f} of the {b}. '
             f'The target is {t:.2f} at index {at[0]}, {1 - t:.2f} at index {at[1]} and 0 elsewhere.'.replace('_', ' '),
-            f'{_CHINESE.get(a, a)}与{_CHINESE.get(b, b)}的混合：前者占 {t:.2f}，后者占 {1 - t:.2f}。'
+            f'{CHINESE_NAMES.get(a, a)}与{CHINESE_NAMES.get(b, b)}的混合：前者占 {t:.2f}，后者占 {1 - t:.2f}。'
             f'目标在第 {at[0]} 号位置是 {t:.2f}，在第 {at[1]} 号位置是 {1 - t:.2f}，其余是 0。')
 
 # %% ../nbs/06_mixup.ipynb #526f526f
@@ -193,9 +166,9 @@ def mixup_demo(pictures=None, language=None, t=.3):
     sotalearn.demo.Demo
         What is wrong with the pictures it says in a sentence in its place.
     """
-    from sotalearn.demo import Demo, Slider
+    from sotalearn.demo import Bars, Demo, Slider, code_line, photograph
     from sotalearn.figures import COLOURS
-    from sotalearn.toynette import CLASSES
+    from sotalearn.toynette import CHINESE_NAMES, CLASSES
     first, second = COLOURS['blue'], COLOURS['red']
     photographs = _imagenette() if pictures is None else None
 
@@ -209,22 +182,22 @@ def mixup_demo(pictures=None, language=None, t=.3):
             (self.a, self.b), (self.x_a, self.x_b) = two, map(_square, two.values())
             self.at = [self.classes.index(o) for o in two]
             self.y_a, self.y_b = one_hot(self.at, len(self.classes))
-            names = [self.label(o.replace('_', ' '), _CHINESE.get(o, o)) for o in self.classes]
-            _titled(fig, (.16, .68, .24, .255), self.x_a, names[self.at[0]], color=first)
-            _titled(fig, (.66, .68, .24, .255), self.x_b, names[self.at[1]], color=second)
+            names = [self.label(o.replace('_', ' '), CHINESE_NAMES.get(o, o)) for o in self.classes]
+            photograph(fig, (.16, .68, .24, .255), self.x_a, names[self.at[0]], first)
+            photograph(fig, (.66, .68, .24, .255), self.x_b, names[self.at[1]], second)
             style = dict(ha='right', va='center', fontsize=12)
             self.factors = [fig.text(.145, .8, '', color=first, **style), fig.text(.645, .8, '', color=second, **style)]
-            self.image = _titled(fig, (.02, .125, .44, .467), self.x_a, self.label('blended picture', '混合后的图'))
-            bars = fig.add_axes((.77, .125, .14, .467), title=self.label('target', '目标'))
-            self.rows = _target_rows(bars, names, [first if o == self.a else second if o == self.b else COLOURS['baseline'] for o in self.classes])
-            self.code = fig.text(.02, .015, '', family='DejaVu Sans Mono', linespacing=1.4)
-            return [*self.factors, self.image, *sum(self.rows, ()), self.code]
+            self.image = photograph(fig, (.02, .125, .44, .467), self.x_a, self.label('blended picture', '混合后的图'))
+            colours = [first if o == self.a else second if o == self.b else COLOURS['baseline'] for o in self.classes]
+            self.target = Bars(fig, (.77, .125, .14, .467), [f'{name} {i}' for i, name in enumerate(names)], colours, self.label('target', '目标'))
+            self.code = code_line(fig)
+            return [*self.factors, self.image, *self.target.artists, self.code]
 
         def update(self, t):
             self.factors[0].set_text(f'{t:.2f} ×')
             self.factors[1].set_text(f'+ {1 - t:.2f} ×')
             self.image.show(blend(self.x_a, self.x_b, t))
-            _show_target(self.rows, blend(self.y_a, self.y_b, t))
+            self.target.show(blend(self.y_a, self.y_b, t).tolist())
             self.code.set_text(_as_code(self.a, self.b, t))
 
         def alt(self, t): return self.say(*_as_words(self.a, self.b, t, self.at))
@@ -299,7 +272,7 @@ def alpha_demo(language=None, alpha=.4):
     sotalearn.demo.Demo
     """
     from scipy.stats import beta
-    from sotalearn.demo import Demo, Slider
+    from sotalearn.demo import Demo, Slider, photograph
     from sotalearn.figures import COLOURS
 
     class AlphaDemo(Demo):
@@ -320,7 +293,7 @@ def alpha_demo(language=None, alpha=.4):
             self.facts = ax.text(.07, 5.8, '', va='top', linespacing=1.5)
             fig.text(.05, .275, self.label('five typical images, and their weights:', '五张典型的图，以及它们的权重：'))
             lefts = [.05 + .185*i for i in range(5)]
-            self.images = [_titled(fig, (left, .055, .16, .189), self.pictures[0]) for left in lefts]
+            self.images = [photograph(fig, (left, .055, .16, .189), self.pictures[0]) for left in lefts]
             self.weights = [fig.text(left + .08, .01, '', ha='center') for left in lefts]
             return [self.drawn, self.used, self.mean, self.facts, *self.images, *self.weights]
 

@@ -14,9 +14,6 @@ import torch
 
 from .course import check_choice, check_number, check_whole
 
-_CHINESE = dict(cassette_player='录音机', chain_saw='电锯', church='教堂', dog='狗', fish='鱼', french_horn='圆号',
-                garbage_truck='垃圾车', gas_pump='加油机', golf_ball='高尔夫球', parachute='降落伞')
-
 # %% ../nbs/05_test_time_augmentation.ipynb #tta00008
 def crop_box(size):
     """The centre square that fastai's `Resize` cuts out of a validation picture.
@@ -423,12 +420,13 @@ def tta_demo(learn=None, measured=None, language=None, n=8, how='mean', beta=.25
     from sotalearn.data import dataset_name
     from sotalearn.demo import Choice, Demo, Slider
     from sotalearn.figures import COLOURS
+    from sotalearn.toynette import CHINESE_NAMES
     learn = _quick_learner() if learn is None else learn
     if not hasattr(learn, 'dls'): raise ValueError(f'learn must be a fastai Learner, got {type(learn).__name__}')
     measured = measure_views(learn, _MOST) if measured is None else measured
     if len(measured.probs) <= _MOST: raise ValueError(f'measured must have {_MOST} augmented views, got {len(measured.probs) - 1}')
     vocab, examples, items = list(learn.dls.vocab), _examples(learn, measured), len(measured.targets)
-    english, chinese = [str(o).replace('_', ' ') for o in vocab], [_CHINESE.get(o, str(o)) for o in vocab]
+    english, chinese = [str(o).replace('_', ' ') for o in vocab], [CHINESE_NAMES.get(o, str(o)) for o in vocab]
     options = {kind: tuple(label.format(names[o.target]) for label, names in zip(_KINDS.get(kind, ('{}',)*2), (english, chinese)))
                for kind, o in examples.items()}
 

@@ -1,10 +1,14 @@
 """Live figures without a browser: errors, bounds, the stored form."""
 import io, json, os, re, subprocess, sys
+from pathlib import Path
 
+import nbformat
 import pytest
 import torch
 from PIL import Image
 
+import sotalearn
+from sotalearn.course import chapters
 from sotalearn.demo import Choice, Demo, Slider
 from sotalearn.mixup import alpha_demo, mixup_demo
 from sotalearn.normalization import normalization_demo
@@ -195,3 +199,13 @@ def test_cells_run_again_and_again_keep_few_figures():
     assert len(Demo._drawn) <= 6
     demos[0].picture(side=3)                       # a figure that was let go is drawn again
     for demo in demos: demo.close()
+
+
+def test_stored_figures_hold_the_present_script():
+    "After a change of demo.js the notebooks with live figures are run again, or their readers keep the old one."
+    script = Path(sotalearn.__file__).with_name('demo.js').read_text(encoding='utf-8').replace('</script', '<\\/script') + 'play();'
+    stored = []
+    for path in [*chapters(), *(Path(__file__).parent.parent/'nbs'/'tools').glob('*.ipynb')]:
+        outputs = [o for cell in nbformat.read(path, as_version=4).cells for o in cell.get('outputs', [])]
+        stored += [(path.name, script in html) for o in outputs if 'class="sotalearn-demo"' in (html := o.get('data', {}).get('text/html', ''))]
+    assert len(stored) >= 8 and not [name for name, present in stored if not present]

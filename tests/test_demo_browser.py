@@ -281,6 +281,21 @@ def test_a_file_plays_without_a_kernel_and_without_a_network(stored, browser, de
     context.close()
 
 
+def test_a_narrow_column_scrolls_the_picture_and_not_the_page(stored, browser, tmp_path):
+    "As between JupyterLab's side bars on a phone: letters of 13 px are never shown at less than 8."
+    file = tmp_path/'narrow.html'
+    file.write_text(f'<!doctype html><meta charset="utf-8"><div style="width: 200px">{stored["mixup"].read_text(encoding="utf-8")}</div>', encoding='utf-8')
+    page = browser.new_page(viewport=dict(width=390, height=900))
+    page.goto(file.as_uri())
+    picture = page.locator('.demo-picture[data-shown]').first
+    picture.wait_for()
+    view = picture.locator('..')
+    assert picture.bounding_box()['width'] == 320 and view.bounding_box()['width'] < 200
+    assert view.evaluate('o => { o.scrollLeft = 999; return o.scrollLeft; }') > 100
+    assert page.evaluate('document.documentElement.scrollWidth') <= 390
+    page.close()
+
+
 def test_an_exported_file_plays_without_a_network(browser, demos, tmp_path):
     "What JupyterLab's menu exports; its own template asks for MathJax, in vain here."
     from nbconvert import HTMLExporter
