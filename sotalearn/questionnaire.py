@@ -50,7 +50,7 @@ q2 = _ask(2, ('What normalization is', '什么是归一化'), ('What is normaliz
     "q2.check('c')", form=Options(dict(
         a=Option(('Scaling the bytes 0 to 255 to the range 0 to 1.', '把 0 到 255 的字节缩放到 0 到 1。'), wrong=('That comes before. The values then lie between 0 and 1, all on one side of 0.', '那是之前的一步。这时数值在 0 到 1 之间，全在 0 的同一侧。')),
         b=Option(('Bringing each channel to mean 1 and standard deviation 1.', '让每个通道均值为 1、标准差为 1。'), wrong=('A slip of the notes. Whoever subtracts the mean gets a mean of 0.', '这是笔记里的笔误。减去均值之后，均值是 0。')),
-        c=Option(('Bringing each channel to mean 0 and standard deviation 1, with statistics of the whole set.', '用整个数据集的统计量，让每个通道均值为 0、标准差为 1。')),
+        c=Option(('Bringing each channel to about mean 0 and standard deviation 1, with one set of statistics for all pictures.', '所有图共用一组统计量，让每个通道的均值约为 0、标准差约为 1。')),
         d=Option(('Giving every picture the same brightness and contrast, each by its own statistics.', '按每张图自己的统计量，把所有图调成同样的亮度和对比度。'), wrong=('All pictures share one set of statistics. A dark picture stays darker than a bright one.', '所有图共用一组统计量。暗的图还是比亮的图暗。')),
         e=Option(('Bringing the activations of a layer to mean 0 within each batch.', '在每个批次里让某一层的激活值均值为 0。'), wrong=('That is batch normalization, a layer of the model. This is about the data that go in.', '那是批归一化，是模型里的一层。这里说的是输入的数据。'))),
         ('Subtract the mean, divide by the standard deviation, channel by channel.', '逐个通道减去均值，除以标准差。')),
@@ -118,8 +118,12 @@ def _judge_resizing(answer):
                         f'你做到了：{path}，{100*accuracy:.1f} %。要说有没有用，再用同样的配方、不带 `stages` 训练一次，然后再检查。'), True)
     mean = sum(_cell(o, 'accuracy') for o in rivals)/len(rivals)
     gap, n = 100*(accuracy - mean), len(rivals)
-    return Message((f'You did it: {path}, {100*accuracy:.1f} %, that is {gap:+.1f} points against your {n} run{"s" if n > 1 else ""} without a schedule. Other seeds would give other differences: how many would convince you?',
-                    f'你做到了：{path}，{100*accuracy:.1f} %，比你那 {n} 次不带尺寸安排的训练相差 {gap:+.1f} 个百分点。换种子，差值也会变：要几次才能说服你？'), True)
+
+    def work(o): return sum((epochs + (i > 0))*size**2 for i, (epochs, size) in enumerate(schedule_of(o)))
+    times = work(run)*n/max(1, sum(map(work, rivals)))
+    unfair = ('', '') if .8 <= times <= 1.25 else (f' But it went through {times:.1f} times their pixels: no race at the same cost.', f'不过它处理的像素是它们的 {times:.1f} 倍：开销没有拉平。')
+    return Message((f'You did it: {path}, {100*accuracy:.1f} %, that is {gap:+.1f} points against your {n} run{"s" if n > 1 else ""} without a schedule.{unfair[0]} Other seeds would give other differences: how many would convince you?',
+                    f'你做到了：{path}，{100*accuracy:.1f} %，比你那 {n} 次不带尺寸安排的训练相差 {gap:+.1f} 个百分点。{unfair[1]}换种子，差值也会变：要几次才能说服你？'), True)
 
 
 q5 = _ask(5, ('Your own progressive resizing', '你自己的渐进式调整大小'), (
@@ -190,17 +194,17 @@ q8 = _ask(8, ('What Mixup is', '什么是 Mixup'), ('What is Mixup? How do you u
 
 # %% ../nbs/09_questionnaire.ipynb #30b9ac80
 q9 = _ask(9, ('Mixup and overconfidence', 'Mixup 与过度自信'), ('Why does Mixup prevent the model from being too confident?', 'Mixup 为什么能防止模型过于自信？'),
-    '06', ('A loss that cannot reach zero', '降不到零的损失'), [
-    ('Softmax never reaches 0 or 1. What does a model do that is asked for exactly these?', 'softmax 永远到不了 0 或 1。要是目标偏偏就是它们，模型会怎么做？'), ('What do the targets look like after blending, and which logits reach them?', '混合之后目标是什么样？怎样的 logit 能达到？')],
+    '06', ('How low can the training loss get?', '训练损失能降到多低？'), [
+    ('Softmax never reaches 0 or 1. What does a model do that is asked for exactly these?', 'softmax 永远到不了 0 或 1。要是目标偏偏就是它们，模型会怎么做？'), ('What do the targets of the two classes look like after blending, and how far apart should their logits be?', '混合之后，那两类的目标是什么样？它们的 logit 应相差多少？')],
     "q9.check('b')", form=Options(dict(
         a=Option(('Blended pictures are blurred, so the model sees less.', '混合的图模糊，模型看得少了。'), wrong=('Hard pictures alone do not stop it: asked for 1, it would still push towards 1 on every one of them. It is the target that changes.', '光是图难还不够：目标若是 1，它照样会把每一张推向 1。起作用的是目标变了。')),
-        b=Option(('The targets are mostly neither 0 nor 1, so pushing the activations to extremes no longer pays.', '目标大多既不是 0 也不是 1，把激活值推向极端不再划算。')),
+        b=Option(('The two classes in a picture mostly get targets between 0 and 1, so pushing their activations to extremes no longer pays.', '图里那两类的目标大多在 0 和 1 之间，把它们的激活值推向极端不再划算。')),
         c=Option(('It makes some labels wrong by accident, and the model learns to doubt.', '它偶然把一些标签弄错，模型就学会了怀疑。'), wrong=('The labels are not wrong: they say what was blended. That they lie between 0 and 1 follows from the blending and cannot be set on its own.', '标签没有错：它们如实说出混合了什么。它们落在 0 和 1 之间，是混合带来的结果，没法单独调。')),
         d=Option(('It limits every probability to 0.9.', '它把每个概率限制在 0.9 以内。'), wrong=('Nothing is limited; a picture blended with another of its own class still has the target 1.', '没有任何限制；和同类的图混合时，目标仍然是 1。')),
         e=Option(('It averages the predictions of two models.', '它把两个模型的预测取平均。'), wrong=('There is one model. What is averaged are pictures and targets.', '模型只有一个。取平均的是图片和目标。'))),
-        ('A target of 0.7 is reached by a moderate logit; a target of 1 by none.', '目标是 0.7，用适中的 logit 就能达到；目标是 1，永远达不到。')),
-    explain=('With one-hot targets the loss falls as long as the activations grow, for softmax never reaches 1: the model is pushed to extremes. Blended targets such as 0.3 and 0.7 are reached exactly by moderate activations, and going further costs. It is a side effect: to change it you would have to change how much is blended.',
-             '独热目标下，激活值越大损失越低，因为 softmax 永远到不了 1，模型就被推向极端。混合目标（如 0.3 和 0.7）用适中的激活值就能正好达到，再往前推反而有损失。这是附带的效果：要调它，只能改变混合的强度。'))
+        ('For 0.7 against 0.3 a moderate gap is best; for a target of 1 no gap is large enough.', '0.7 对 0.3，适中的差距最好；目标是 1，差距永远不够大。')),
+    explain=('With one-hot targets the loss falls as long as the activations grow, for softmax never reaches 1: the model is pushed to extremes. Blended targets such as 0.3 and 0.7 ask for a moderate gap between the two activations, ln(0.7/0.3) ≈ 0.85, and going further costs; only classes that are not in the picture still have an exact 0. It is a side effect: to change it you would have to change how much is blended.',
+             '独热目标下，激活值越大损失越低，因为 softmax 永远到不了 1，模型就被推向极端。混合目标（如 0.3 和 0.7）要的是两个激活值之间适中的差距，ln(0.7/0.3) ≈ 0.85，再拉大反而有损失；只有图里没有的类别，目标仍是正好 0。这是附带的效果：要调它，只能改变混合的强度。'))
 
 # %% ../nbs/09_questionnaire.ipynb #c223bc7b
 q10 = _ask(10, ('Mixup in five epochs', '五个周期的 Mixup'), ('Why does training with Mixup for five epochs end up worse than training without Mixup?', '用 Mixup 训练五个周期，为什么反而比不用更差？'),
@@ -267,11 +271,12 @@ def _judge_smoothed(answer):
     if min(v) < 0: return wrong('A target has no negative numbers.', '目标里没有负数。')
     if max(range(5), key=lambda i: v[i]) != 1: return wrong('The largest number has to stand at index 1, the true class.', '最大的数应在下标 1 处，那是真实类别。')
     if close(.2, .2, .2, .2, .2): return wrong('That is ε = 1: the label is gone.', '这是 ε = 1：标签完全没有了。')
+    if abs(v[1] - .92) < 2.4e-3: return wrong('The true class is right. The others share ε equally: ε/N each.', '真实类别对了。其他各类平分 ε：每类 ε/N。')
     return wrong(f'It sums to 1, but the true class has {v[1]:.4g}. With ε = 0.1 every class gets ε/N = 0.02, and the true one 1 − ε more.', f'和是 1，但真实类别是 {v[1]:.4g}。ε = 0.1 时每类得到 ε/N = 0.02，真实类别再加 1 − ε。')
 
 
 q13 = _ask(13, ('A smoothed target', '平滑后的目标'), (
-    'When using label smoothing with five categories, what is the target associated with the index 1? (ε = 0.1)', '用标签平滑，五个类别，下标 1 对应的目标是什么？（ε = 0.1）'),
+    'When using label smoothing with five categories, what is the target associated with the index 1? (ε = 0.1; all five numbers)', '用标签平滑，五个类别，下标 1 对应的目标是什么？（ε = 0.1；写出全部五个数）'),
     '07', ('Ask for a little less', '要求低一点'), [('Every class gets an equal share of ε: ε/N with N = 5.', '每一类平分 ε：ε/N，N = 5。'), ('The true class keeps what is left, 1 − ε, and its own share ε/N.', '真实类别得到剩下的 1 − ε，再加上自己那份 ε/N。'), ('0.1/5 = 0.02, and 1 − 0.1 + 0.02 = 0.92. At which of the five places?', '0.1/5 = 0.02，1 − 0.1 + 0.02 = 0.92。放在五个位置中的哪一个？')],
     'q13.check([0.02, 0.92, 0.02, 0.02, 0.02])', judge=_judge_smoothed, how='q13.check([…, …, …, …, …])', form=Options(dict(
         a=Option(('`[0.1, 0.9, 0.1, 0.1, 0.1]`', '`[0.1, 0.9, 0.1, 0.1, 0.1]`'), wrong=('The rule for the true class was forgotten (it keeps ε/N as well), and the others share ε: 0.02 each. This sums to 1.3.', '忘了真实类别的规则（它也留着 ε/N）；其他类要平分 ε，各 0.02。这样加起来是 1.3。')),
@@ -314,12 +319,16 @@ def _judge_counts(subset, whole):
         return wrong(f'There are only {whole[over[0]]} pictures of {quote(over[0])}, not {subset[over[0]]}.', f'{quote(over[0])} 总共只有 {whole[over[0]]} 张，没有 {subset[over[0]]} 张。')
     n, total = sum(subset.values()), sum(whole.values())
     if n >= total: return wrong(f'That is the whole set ({total:,} pictures). A subset is smaller.', f'这就是整个数据集（{total:,} 张）。子集应该更小。')
+    if n > total/2: return wrong(f'{n:,} of {total:,} pictures are most of the set: a run is hardly quicker.', f'{total:,} 张里取了 {n:,} 张，大半都在：一次训练快不了多少。')
     few, many = min(subset, key=subset.get), max(subset, key=subset.get)
-    if subset[many] > 1.25*subset[few]:
+    shares = [subset[o]/whole[o] for o in whole]
+    even = subset[many] <= 1.25*subset[few]
+    if not even and max(shares) > 1.25*min(shares):
         return wrong(f'It is not balanced: {subset[many]} of {quote(many)}, {subset[few]} of {quote(few)}.', f'不均衡：{quote(many)} 有 {subset[many]} 张，{quote(few)} 只有 {subset[few]} 张。')
     if subset[few] < 5: return wrong(f'{subset[few]} of a class are too few to learn anything from: take at least a few dozen.', f'一类只有 {subset[few]} 张，什么也学不到：至少要几十张。')
-    return Message((f'{n:,} of {total:,} pictures, all {len(whole)} classes, equally many of each: small enough to be quick, and it represents the whole.',
-                    f'{total:,} 张里取 {n:,} 张，{len(whole)} 个类别齐全，各类一样多：小到够快，又能代表整体。'), True)
+    kind = ('equally many of each', '各类一样多') if even else ('in the shares of the whole', '各类比例和整体一样')
+    return Message((f'{n:,} of {total:,} pictures, all {len(whole)} classes, {kind[0]}: small enough to be quick, and it represents the whole.',
+                    f'{total:,} 张里取 {n:,} 张，{len(whole)} 个类别齐全，{kind[1]}：小到够快，又能代表整体。'), True)
 
 
 def _judge_subset(answer):
@@ -368,8 +377,8 @@ q14 = _ask(14, ('The first step with a new dataset', '新数据集的第一步')
         d=Option(('Find the best learning rate on the whole set.', '在整个数据集上找最好的学习率。'), wrong=('Tuning comes later, and is quick on a subset.', '调参是后面的事，在子集上调也快。')),
         e=Option(('Switch on every augmentation at once.', '一次打开所有增强。'), wrong=('Then you do not know which one helped. One change at a time, on a small set.', '那就不知道哪个起了作用。在小数据集上，一次只改一样。'))),
         ('Small enough for minutes, with all classes and equally many of each.', '小到几分钟能跑完，类别齐全，各类一样多。')),
-    explain=('Find a small subset that is representative of the whole, as Imagenette is of ImageNet, such that an experiment takes a few minutes. All classes (or well-chosen ones), equally many of each, and a validation set that stays the same. What proves itself there is then tried on everything.',
-             '找一个能代表整体的小子集，就像 Imagenette 之于 ImageNet，让一次实验只要几分钟。类别齐全（或精心挑选），各类一样多，验证集保持不变。在那里证明有用的，再拿到全部数据上试。'))
+    explain=('Find a small subset that is representative of the whole, as Imagenette is of ImageNet, such that an experiment takes a few minutes. All classes, equally many of each, and a validation set that stays the same. What proves itself there is then tried on everything.',
+             '找一个能代表整体的小子集，就像 Imagenette 之于 ImageNet，让一次实验只要几分钟。类别齐全，各类一样多，验证集保持不变。在那里证明有用的，再拿到全部数据上试。'))
 
 # %% ../nbs/09_questionnaire.ipynb #5df17e3b
 def card():

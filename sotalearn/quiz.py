@@ -656,7 +656,8 @@ class Task:
         Message
             True if the answer is right.
         """
-        try: message = (self.judge or self.form)(answer)
+        by_letter = self.form and isinstance(answer, str) and answer.strip(' ().').lower() in self.form.options
+        try: message = (self.form if by_letter or not self.judge else self.judge)(answer)
         except Unreadable as e: return Message(e.text)
         return message if message.right is None else message + _record(self.name, message.right)
 

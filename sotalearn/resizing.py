@@ -379,7 +379,8 @@ def transfer_learner(model, dls, **kwargs):
 def measure_transfer(path, size=64, epochs=6, images=100, bs=20, seeds=(1, 2, 3), bf16=False):
     """Pretrain on half of the classes and learn the other half from a few images: at full size at once, or small first.
 
-    A third way starts from scratch, to show what the pretrained weights are worth.
+    A third way starts from scratch and trains as many epochs at full size with `fit_one_cycle`, to show what the pretrained
+    weights are worth. The learning rate is 3e-3 in every stage of every way, so that the sizes alone differ.
 
     Parameters
     ----------
@@ -392,7 +393,7 @@ def measure_transfer(path, size=64, epochs=6, images=100, bs=20, seeds=(1, 2, 3)
     images, bs : int
         Training images of the second task, and how many of them make a batch.
     seeds : sequence of int
-        For each of them the images of the second task are chosen anew.
+        For each of them the pretraining is run and the images of the second task are chosen anew.
     bf16 : bool
         As in `sotalearn.training.Recipe`.
 
@@ -414,13 +415,15 @@ def measure_transfer(path, size=64, epochs=6, images=100, bs=20, seeds=(1, 2, 3)
     full, small_first = [(epochs, size, bs)], [(epochs//2, size//2, bs), (epochs - epochs//2 - 1, size, bs)]
     with tempfile.TemporaryDirectory() as folder:
         first, second = _halves(path, folder)
-        source = make_learner(Recipe(dataset=str(first), size=size, epochs=epochs, bf16=bf16, seed=1))
-        untrained = make_learner(source.recipe).model
-        source.fit_one_cycle(epochs, source.recipe.lr)
-        ways = dict(full=(source.model, full), small_first=(source.model, small_first), scratch=(untrained, full))
-        rows = [dict(dataset=dataset_name(path), size=size, pretrain_epochs=epochs, bf16=bf16, way=way, seed=seed,
-                     **_transfer(model, second, stages, seed, images, source.recipe.bf16))
-                for seed in seeds for way, (model, stages) in ways.items()]
+        rows = []
+        for seed in seeds:
+            source = make_learner(Recipe(dataset=str(first), size=size, epochs=epochs, bf16=bf16, seed=seed))
+            untrained = make_learner(source.recipe).model
+            source.fit_one_cycle(epochs, source.recipe.lr)
+            ways = dict(full=(source.model, full), small_first=(source.model, small_first), scratch=(untrained, [(epochs + 1, size, bs)]))
+            rows += [dict(dataset=dataset_name(path), size=size, pretrain_epochs=epochs, bf16=bf16, way=way, seed=seed,
+                          **_transfer(model, second, stages, seed, images, bf16, pretrained=way != 'scratch'))
+                     for way, (model, stages) in ways.items()]
     return pd.DataFrame(rows)
 
 
@@ -437,7 +440,7 @@ def _halves(path, folder):
     return halves
 
 
-def _transfer(model, task, stages, seed, images, bf16):
+def _transfer(model, task, stages, seed, images, bf16, pretrained):
     "Train a copy of `model` for another task by `stages`; what came of it as a dict."
     from fastai.vision.all import Callback, CancelValidException, CrossEntropyLossFlat, accuracy
     from sotalearn.data import get_dls
@@ -451,7 +454,7 @@ def _transfer(model, task, stages, seed, images, bf16):
     learn = transfer_learner(model, dls_at(bs, size), loss_func=CrossEntropyLossFlat(), metrics=accuracy, cbs=[BFloat16()]*bf16)
     start = process_time()
     with learn.no_bar(), learn.no_logging(), learn.added_cbs(OnlyTrain()):
-        progressive_fit(learn, stages, dls_at=dls_at, pretrained=True)
+        progressive_fit(learn, stages, fine_lr=3e-3, dls_at=dls_at, pretrained=pretrained)
     spent = process_time() - start
     with learn.no_bar(): _, right = learn.validate()
     return dict(stages=' '.join(f'{o[0]}x{o[1]}' for o in stages), bs=bs, accuracy=round(right, 6), cpu_seconds=round(spent, 1),

@@ -162,6 +162,8 @@ def test_13_is_right_in_bfloat16(): judged(q13, torch.tensor(SMOOTHED).bfloat16(
     ([.02, .02, .92, .02, .02], False, 'has to stand at index 1'),
     ([0, 1, 0, 0, 0], False, 'one-hot'),
     ([.01, .91, .01, .01, .01], False, 'ten classes'),
+    ([.03, .92, .01, .02, .02], False, 'The others share ε equally'),
+    ('d', True, '0.92'), ('(a)', False, 'This sums to 1.3'),
     ([.05, .8, .05, .05, .05], False, 'It sums to 1, but the true class has 0.8'),
     ([.2]*5, False, 'has to stand at index 1'),
     ([.02, .92, .06, .02, -.02], False, 'no negative numbers'),
@@ -178,7 +180,8 @@ RUN = dict(dataset='toynette', arch='xresnet18', size=64, epochs=2, stages='3x32
 
 @pytest.mark.parametrize('answer, right, told', [
     (RUN, True, 'You did it: 32 → 64 px, 71.0 %. To say whether it helped, train the same recipe without'),
-    (pd.DataFrame([dict(RUN, stages=math.nan, accuracy=.7), RUN]), True, '+1.0 points against your 1 run without'),
+    (pd.DataFrame([dict(RUN, stages=math.nan, accuracy=.7), RUN]), True, '+1.0 points against your 1 run without a schedule. But it went through 1.9 times their pixels'),
+    (pd.DataFrame([dict(RUN, stages=math.nan, accuracy=.7, epochs=4), RUN]), True, '+1.0 points against your 1 run without a schedule. Other seeds'),
     (pd.Series(RUN), True, 'You did it'),
     (dict(RUN, stages=''), False, 'No run here has a size schedule'),
     (dict(RUN, stages=math.nan), False, 'No run here has a size schedule'),
@@ -236,7 +239,7 @@ def dataset(folder):
 @pytest.mark.parametrize('answer, right, told', [
     (80, True, '80 of 160 pictures, all 4 classes, equally many of each'), (torch.tensor(40), True, '40 of 160'),
     (dict(train_images=80), True, '80 of 160'), (dict.fromkeys(CLASSES, 10), True, '40 of 160'),
-    (dict.fromkeys(CLASSES, 40), False, 'the whole set'), (160, False, 'the whole set'), (0, False, 'which means all'), (dict(train_images=0), False, 'which means all'),
+    (dict.fromkeys(CLASSES, 40), False, 'the whole set'), (160, False, 'the whole set'), (120, False, 'most of the set'), ('b', True, 'Small enough'), (0, False, 'which means all'), (dict(train_images=0), False, 'which means all'),
     (dict(dict.fromkeys(CLASSES, 10), class2=30), False, 'not balanced: 30 of `class2`, 10 of `class0`'),
     (dict.fromkeys(CLASSES[:3], 10), False, 'Of `class3` there is no picture'),
     (dict(dict.fromkeys(CLASSES, 10), class9=10), False, '`class9` is no class'),
@@ -273,7 +276,9 @@ SPLIT = ('get_y=', "splitter=GrandparentSplitter(valid_name='val'), get_y=")
 
 
 @pytest.mark.parametrize('listing, right, told', [
-    (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT), True, 'All five slips'),
+    (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT), True, 'All mended'),
+    (changed(DATA_BLOCK, BRACKET, NAMES[0], SPLIT, ('block = DataBlock', 'return DataBlock'), ('min_scale=0.75))', 'min_scale=0.75)).dataloaders(path, bs=bs)'), ('return dblock.dataloaders(path, bs=bs)', '')), True, 'All mended'),
+    (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT, ('return ', '')), False, 'nothing is returned'),
     (changed(DATA_BLOCK, *NAMES), False, 'Count the brackets'),
     (changed(DATA_BLOCK, BRACKET), False, '`RULs` raises'),
     (changed(DATA_BLOCK, BRACKET, NAMES[0]), False, '`dblock` is not known'),
@@ -307,7 +312,8 @@ def test_fix_baseline(listing, right, told): judged(exercise('fix_baseline'), li
     ('untrained_loss', -1e300, False, 'A loss of'),
     ('wrong_std', (1, 2), True, 'twice as far'), ('wrong_std', torch.tensor([1., 2.]), True, 'twice'), ('wrong_std', (0, 1), False, 'the right statistics'), ('wrong_std', (2, 1), False, 'wrong way round'),
     ('wrong_std', (1, .5), False, 'blows the values up'), ('wrong_std', (.1, 2), False, 'is divided, too'), ('wrong_std', (3, 3), False, 'Put x = 0.6'), ('wrong_std', 1, None, '2 numbers'),
-    ('epochs_in_all', 10, True, '4 + 1 + 5'), ('epochs_in_all', 9, False, 'one epoch more'), ('epochs_in_all', 5, False, 'large pictures only'), ('epochs_in_all', 6, False, 'Add the ones before'),
+    ('epochs_in_all', 11, True, '3 + (1 + 2) + (1 + 4)'), ('epochs_in_all', 9, False, 'one epoch more'), ('epochs_in_all', 5, False, 'largest pictures only'), ('epochs_in_all', 8, False, 'Add the ones before'),
+    ('epochs_in_all', 10, False, 'both calls'),
     ('schedule', [(3, 64), (1, 128)], True, '55 s and 5 epochs'), ('schedule', [(3, 128)], False, 'the baseline, not a schedule'), ('schedule', [(1, 128), (3, 64)], False, 'have to grow'),
     ('schedule', [(8, 64)], False, 'one size throughout'), ('schedule', [(3, 32), (5, 64)], False, 'judged at 128'), ('schedule', [(3, 64), (2, 128)], False, ': 75 s'),
     ('schedule', [(1, 32), (2, 128)], False, '`fine_tune` adds one epoch'), ('schedule', [(1, 64), (1, 128)], False, 'goes 3 times'), ('schedule', 'fast', None, 'A run is asked for'), ('schedule', [64, 128], None, 'list of (epochs, size)'),
@@ -315,10 +321,10 @@ def test_fix_baseline(listing, right, told): judged(exercise('fix_baseline'), li
     ('blended_target', torch.eye(10)[2]*.3 + torch.eye(10)[7]*.7, True, '30 % church'), ('blended_target', np.eye(10)[2]*.7 + np.eye(10)[7]*.3, False, 'swapped'),
     ('blended_target', np.eye(10)[1]*.3 + np.eye(10)[6]*.7, False, 'too far left'), ('blended_target', np.eye(10)[7], False, 'larger share alone'),
     ('blended_target', np.eye(10)[2] + np.eye(10)[7], False, 'sums to 2'), ('blended_target', [.1]*9 + [.3], False, 'sum to 1.2'), ('blended_target', [.3, .7], None, '10 numbers'),
-    ('blended_target', np.eye(10)[4], False, 'Only the church'),
+    ('blended_target', np.eye(10)[4], False, 'Only the church'), ('blended_target', np.eye(10)[2]*.4 + np.eye(10)[7]*.6, False, 'the shares are not'),
     ('hide_second', 1, True, '1 − t is 0'), ('hide_second', 0, False, 'the first picture is hidden'), ('hide_second', .5, False, 'equally'), ('hide_second', .99, False, '1 % of it left'), ('hide_second', 2, False, 'a share'),
     ('hide_second', 'one', None, 'This is text'),
-    ('optimal_logit', 4.511, True, '4.511'), ('optimal_logit', 2.197, False, 'two classes'), ('optimal_logit', 4.4998, False, '0.91'), ('optimal_logit', 1.959, False, 'base 10'), ('optimal_logit', .9, False, 'difference of probabilities'),
+    ('optimal_logit', 4.511, True, '4.511'), ('optimal_logit', 2.197, False, 'the whole ε'), ('optimal_logit', 4.4998, False, '0.91'), ('optimal_logit', 1.959, False, 'base 10'), ('optimal_logit', .9, False, 'difference of probabilities'),
     ('optimal_logit', 10, False, 'a probability of 0.9996'), ('optimal_logit', math.inf, None, 'inf'),
     ('repair_labels', 2/9, True, '0.222'), ('repair_labels', .2, False, '0.82'), ('repair_labels', .1, False, 'usual'), ('repair_labels', .8, False, 'not ε'), ('repair_labels', .5, False, '0.550'),
     ('verdict', 'c', True, 'Zero lies'), ('verdict', 'a', False, 'by chance, too'), ('verdict', 'b', False, 'Not shown'), ('verdict', 'd', False, 'luck')])
@@ -373,7 +379,7 @@ def _blended(a, b, t):
 
 def test_the_smallest_failing_input_is_shown_with_what_it_gave_and_what_was_expected():
     said = exercise('smooth_labels').check(naive_smooth).text[0]
-    assert 'targets = [0], n_classes = 2, eps = 0.1' in said and 'it gave: `[[0.9, 0.1]]' in said and 'expected: `[[0.95, 0.05]]' in said
+    assert 'targets = [0], n_classes = 3, eps = 0.1' in said and 'it gave: `[[0.9 , 0.05, 0.05]]' in said and 'expected: `[[0.9333, 0.0333, 0.0333]]' in said
 
 
 # ------------------------------------------------------------ exercises: functions that misbehave
