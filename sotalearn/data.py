@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .course import check_choice, check_number, check_whole, settings
-from .toynette import EDITION, data_folder, make_toynette
+from .toynette import dataset_folder, make_toynette
 
 # fastai 2.8 calls torch.jit.script, which torch 2.15 calls deprecated; a learner can do nothing about it.
 warnings.filterwarnings('ignore', message='.*torch.jit.script.*')
@@ -27,18 +27,13 @@ _DOWNLOADS = {'imagenette-160': URLs.IMAGENETTE_160, 'imagenette-320': URLs.IMAG
 DATASETS = ('auto', 'toynette', *_DOWNLOADS)
 
 
-def _where(name):
-    "The folder in which the dataset `name` lies once it is on disk."
-    return data_folder()/(f'toynette-{EDITION}' if name == 'toynette' else Path(_DOWNLOADS[name]).stem)
-
-
 def _download(name):
     "Fetch the dataset `name` through fastai; what arrived of a broken download is removed."
     try:
         return untar_data(_DOWNLOADS[name])
     except BaseException as e:
         for part in fastai_path('archive').glob(f'{Path(_DOWNLOADS[name]).name}*'): part.unlink(missing_ok=True)
-        shutil.rmtree(_where(name), ignore_errors=True)     # half unpacked: there was no such folder before
+        shutil.rmtree(dataset_folder(name), ignore_errors=True)     # half unpacked: there was no such folder before
         if not isinstance(e, Exception): raise
         raise ConnectionError(f'{name} could not be downloaded ({type(e).__name__}: {e}); check the network, '
                               "or use dataset('toynette'), which needs none") from None
@@ -77,21 +72,23 @@ def dataset(name='auto'):
     ----------
     https://github.com/fastai/imagenette
     """
-    if name == 'auto': name = 'imagenette-160' if _where('imagenette-160').is_dir() else 'toynette'
+    if name == 'auto': name = dataset_name(dataset_folder('auto'))
     if name == 'toynette': path = make_toynette()
-    elif name in _DOWNLOADS: path = _where(name) if _where(name).is_dir() else _download(name)
+    elif name in _DOWNLOADS: path = dataset_folder(name) if dataset_folder(name).is_dir() else _download(name)
     else:
         path = Path(name).expanduser()
         if os.sep not in str(name) and not path.exists(): check_choice(name, 'dataset', DATASETS)
         if not path.is_dir(): raise ValueError(f'dataset must be one of {", ".join(DATASETS)} or a folder, got {str(name)!r}')
-    unknown = set(_labels(path, 'val')) - set(_labels(path, 'train'))
+    training = _labels(path, 'train')
+    if len(training) < 2: raise ValueError(f'dataset {str(path)!r} must have two classes or more, got {training[0]} alone')
+    unknown = set(_labels(path, 'val')) - set(training)
     if unknown: raise ValueError(f"dataset {str(path)!r} must have the same classes in 'train' and 'val', got {', '.join(sorted(unknown))} in 'val' only")
     return path
 
 
 def dataset_name(path):
     "The name under which `dataset` finds the folder `path`; the full path if it is none of ours."
-    return next((o for o in DATASETS[1:] if _where(o) == Path(path)), str(Path(path).resolve()))
+    return next((o for o in DATASETS[1:] if dataset_folder(o) == Path(path)), str(Path(path).resolve()))
 
 
 def about(path):
@@ -225,7 +222,7 @@ def mislabel(files, share, seed=42):
     dict of path to str
         Validation pictures keep their labels.
     """
-    check_number(share, 'wrong_labels', 0, .9)
+    check_number(share, 'share', 0, .9)
     labels = {file: file.parent.name for file in files}
     classes, training = sorted(set(labels.values())), [o for o in labels if o.parent.parent.name != 'val']
     if len(classes) < 2: raise ValueError(f'files must be of at least two classes, got {", ".join(classes) or "none"}')
@@ -304,6 +301,7 @@ def get_dls(bs, size, path=None, *, presize=None, normalize=True, splitter='fold
     path = Path(path) if path is not None else dataset(settings().dataset)
     files = choose_images(path, check_whole(train_images, 'train_images', 0), seed)
     if wrong_labels and splitter != 'folders': raise ValueError(f"splitter must be 'folders' with wrong_labels, got {splitter!r}")
+    wrong_labels = check_number(wrong_labels, 'wrong_labels', 0, .9)
     labels = mislabel(files, wrong_labels, seed) if wrong_labels else {}
     check_pictures(files)
     if presize is None: presize = max(size, min(2*size, _shorter_side(files)))
@@ -318,7 +316,10 @@ def get_dls(bs, size, path=None, *, presize=None, normalize=True, splitter='fold
         splitter=by_folder if splitter == 'folders' else RandomSplitter(seed=seed),
         item_tfms=Resize(presize),
         batch_tfms=[*aug_transforms(size=size, min_scale=0.75), *normalizing])
-    return block.dataloaders(files, path=path, bs=bs, num_workers=num_workers)
+    dls = block.dataloaders(files, path=path, bs=bs, num_workers=num_workers)
+    if not len(dls.train): raise ValueError(f'bs must be at most the {len(dls.train_ds)} training pictures, got {bs}')
+    if dls.c < 2: raise ValueError(f'path must be a dataset of two classes or more, got {dls.vocab[0]} alone')
+    return dls
 
 # %% ../nbs/01_imagenette.ipynb #7cea2b9d
 def batch_figure(dls, batch, n=12):

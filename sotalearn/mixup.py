@@ -9,7 +9,7 @@ __all__ = ['blend', 'one_hot', 'mixup_demo', 'mixup_weights', 'weight_facts', 'a
 # %% ../nbs/06_mixup.ipynb #770bec61
 import torch
 
-from .course import check_number, check_whole
+from .course import check_number, check_targets, check_whole
 
 # %% ../nbs/06_mixup.ipynb #33e25adf
 def _check_floats(x, name):
@@ -27,12 +27,15 @@ def _check_alike(a, b):
 
 def _weights(t, a):
     "`t` as a tensor that meets `a`: one number, or one for each item of `a`."
-    try: t = torch.as_tensor(t, dtype=a.dtype, device=a.device)
-    except (TypeError, ValueError, RuntimeError): raise ValueError(f't must be numbers from 0 to 1, got {t!r}') from None
+    given = t
+    try: t = t if isinstance(t, (torch.Tensor, bool)) else torch.as_tensor(t, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError): t = True
+    if t is True or t is False or t.dtype == torch.bool or t.is_complex(): raise ValueError(f't must be numbers from 0 to 1, got {given!r}')
     if t.ndim and t.shape != a.shape[:1]:
         raise ValueError(f't must be one number or one for each item of a, whose shape is {tuple(a.shape)}, got shape {tuple(t.shape)}')
     wrong = ~((0 <= t) & (t <= 1))                     # NaN is neither
     if wrong.any(): raise ValueError(f't must be from 0 to 1, got {t[wrong][0]:g}')
+    t = t.to(a)
     return t.reshape(t.shape + (1,)*(a.ndim - t.ndim)) if t.ndim else t
 
 # %% ../nbs/06_mixup.ipynb #183ea7c5
@@ -69,7 +72,7 @@ def one_hot(targets, n_classes):
 
     Parameters
     ----------
-    targets : torch.Tensor
+    targets : torch.Tensor or sequence of int
         Whole numbers of shape (n,), from 0 to `n_classes` - 1; n is 1 or more.
     n_classes : int
         2 or more.
@@ -85,13 +88,7 @@ def one_hot(targets, n_classes):
         If the targets are not such numbers, or there is one class only.
     """
     n_classes = check_whole(n_classes, 'n_classes', 2)
-    targets = torch.as_tensor(targets).as_subclass(torch.Tensor)
-    if targets.ndim != 1 or not len(targets): raise ValueError(f'targets must have shape (n,) with n of 1 or more, got {tuple(targets.shape)}')
-    if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
-        raise ValueError(f'targets must be whole numbers, got {targets.dtype}')
-    low, high = targets.min().item(), targets.max().item()
-    if low < 0 or high >= n_classes: raise ValueError(f'targets must be from 0 to {n_classes - 1}, got {low if low < 0 else high}')
-    return torch.nn.functional.one_hot(targets.long(), n_classes).float()
+    return torch.nn.functional.one_hot(check_targets(targets, n_classes), n_classes).float()
 
 # %% ../nbs/06_mixup.ipynb #2bd50b6f
 _SIDE = 192                               # the demo's pictures, in pixels: no more than the originals have
@@ -107,12 +104,10 @@ def _toynette(*labels):
 
 def _imagenette():
     "{class: photograph} of Imagenette's church and gas pump, or None where it is not on disk."
-    import os
-    from pathlib import Path
     from PIL import Image
-    data = Path(os.environ.get('FASTAI_HOME', '~/.fastai')).expanduser()/'data'
-    for folder in ('imagenette2-160', 'imagenette2-320', 'imagenette2'):
-        photographs = {label: sorted((data/folder/'train'/wnid).glob('*.JPEG'))[:1] for label, wnid in _WNIDS.items()}
+    from sotalearn.toynette import dataset_folder
+    for name in ('imagenette-160', 'imagenette-320', 'imagenette'):
+        photographs = {label: sorted((dataset_folder(name)/'train'/wnid).glob('*.JPEG'))[:1] for label, wnid in _WNIDS.items()}
         if all(photographs.values()): return {label: Image.open(paths[0]) for label, paths in photographs.items()}
 
 
@@ -358,7 +353,8 @@ def loss_floor(alpha=.4, same_class=.1):
     alpha : float
         From 0.01 to 100.
     same_class : float
-        The chance that two images are of one class, from 0 to 1: one over the number of classes if all are as frequent.
+        The chance that an image meets one of its own class, from 0 to 1: one over the number of classes in large batches; in
+        a batch of n, where it may meet itself, 1/n + (1 - 1/n)/classes.
 
     Returns
     -------
@@ -403,13 +399,16 @@ def manifold_mixup(alpha=.4, layers=(0, 1, 2)):
     import random
     from fastai.callback.mixup import MixHandler
     check_number(alpha, 'alpha', .01, 100)
-    layers = [check_whole(o, 'layers', 0) for o in layers]
+    try: layers = [check_whole(o, 'layers', 0) for o in layers]
+    except TypeError: raise ValueError(f'layers must be a sequence of whole numbers, got {layers!r}') from None
     if not layers: raise ValueError('layers must name at least one child of the model, got none')
 
     class ManifoldMixUp(MixHandler):
         def __reduce__(self): return manifold_mixup, (alpha, layers), self.__dict__     # for learn.export(): no file defines this class
 
         def before_fit(self):
+            if self.learn.loss_func == self.lf: self.learn.loss_func = self.old_lf      # an interrupt left both in place
+            if hasattr(self, 'hook'): self.hook.remove()
             n = len(list(self.model.children()))
             if max(layers) >= n: raise ValueError(f'layers must be from 0 to {n - 1} for this model, got {max(layers)}')
             if not getattr(self.learn.loss_func, 'y_int', False):
@@ -425,6 +424,7 @@ def manifold_mixup(alpha=.4, layers=(0, 1, 2)):
 
         def blend_once(self, layer, inputs, out):
             self.hook.remove()
+            if not self.model.training: return
             return blend(out, out[self.shuffle], self.lam)
 
     return ManifoldMixUp(alpha)

@@ -291,11 +291,11 @@ q13 = _ask(13, ('A smoothed target', '平滑后的目标'), (
 def _class_counts(name):
     "Training pictures of each class of a dataset, {class: count}; `Unreadable` if it is not on disk."
     from sotalearn.course import settings
-    from sotalearn.toynette import CLASSES, EDITION, data_folder
+    from sotalearn.toynette import CLASSES, dataset_folder
     name = name or settings().dataset
-    folders = {'toynette': f'toynette-{EDITION}', 'imagenette-160': 'imagenette2-160', 'imagenette-320': 'imagenette2-320', 'imagenette': 'imagenette2'}
-    if name == 'auto': name = 'imagenette-160' if (data_folder()/'imagenette2-160').is_dir() else 'toynette'
-    path = (data_folder()/folders[name] if name in folders else Path(name).expanduser())/'train'
+    try: path = dataset_folder(name)/'train'
+    except ValueError: path = Path(name).expanduser()/'train'          # a folder of the learner's own
+    if name == 'auto' and not path.is_dir(): name = 'toynette'
     if name == 'toynette' and not path.is_dir(): return dict.fromkeys(CLASSES, 200)
     counts = _count_folders(path)
     if not counts: raise Unreadable(f'The dataset {quote(name)} is not on this machine, so a subset cannot be compared with it.', f'数据集 {quote(name)} 不在这台电脑上，没法和子集比较。')

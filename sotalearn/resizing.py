@@ -41,7 +41,8 @@ def time_batches(model, sizes, bs=8, repeats=3, bf16=False):
         If a size, `bs` or `repeats` is out of range.
     """
     from copy import deepcopy
-    for size in sizes: check_whole(size, 'sizes: each', 8, 4096)
+    sizes = [check_whole(size, 'sizes: each', 8, 4096) for size in sizes]
+    if not sizes: raise ValueError('sizes must hold at least one size, got none')
     check_whole(bs, 'bs', 2, 65536), check_whole(repeats, 'repeats', 1, 1000)
     model, device = deepcopy(model).train(), next(model.parameters()).device
     if bf16: model = model.to(memory_format=torch.channels_last)
@@ -379,8 +380,8 @@ def transfer_learner(model, dls, **kwargs):
 def measure_transfer(path, size=64, epochs=6, images=100, bs=20, seeds=(1, 2, 3), bf16=False):
     """Pretrain on half of the classes and learn the other half from a few images: at full size at once, or small first.
 
-    A third way starts from scratch and trains as many epochs at full size with `fit_one_cycle`, to show what the pretrained
-    weights are worth. The learning rate is 3e-3 in every stage of every way, so that the sizes alone differ.
+    The same two ways from scratch stand beside them, to show what the pretrained weights are worth: they take as many
+    epochs, with `fit_one_cycle` first. The largest learning rate of every stage of every way is 3e-3.
 
     Parameters
     ----------
@@ -412,6 +413,9 @@ def measure_transfer(path, size=64, epochs=6, images=100, bs=20, seeds=(1, 2, 3)
     from sotalearn.data import dataset_name
     from sotalearn.training import Recipe, make_learner
     check_whole(epochs, 'epochs', 4, 1000), check_whole(size, 'size', 16, 1024)
+    check_whole(images, 'images', 2), check_whole(bs, 'bs', 2, images)
+    seeds = [check_whole(o, 'seeds: each', 0, 2**32 - 1) for o in seeds]
+    if not seeds: raise ValueError('seeds must hold at least one seed, got none')
     full, small_first = [(epochs, size, bs)], [(epochs//2, size//2, bs), (epochs - epochs//2 - 1, size, bs)]
     with tempfile.TemporaryDirectory() as folder:
         first, second = _halves(path, folder)
@@ -420,9 +424,10 @@ def measure_transfer(path, size=64, epochs=6, images=100, bs=20, seeds=(1, 2, 3)
             source = make_learner(Recipe(dataset=str(first), size=size, epochs=epochs, bf16=bf16, seed=seed))
             untrained = make_learner(source.recipe).model
             source.fit_one_cycle(epochs, source.recipe.lr)
-            ways = dict(full=(source.model, full), small_first=(source.model, small_first), scratch=(untrained, [(epochs + 1, size, bs)]))
+            ways = dict(full=(source.model, full), small_first=(source.model, small_first), scratch=(untrained, [(epochs + 1, size, bs)]),
+                        scratch_small_first=(untrained, [(epochs//2 + 1, size//2, bs), small_first[1]]))
             rows += [dict(dataset=dataset_name(path), size=size, pretrain_epochs=epochs, bf16=bf16, way=way, seed=seed,
-                          **_transfer(model, second, stages, seed, images, bf16, pretrained=way != 'scratch'))
+                          **_transfer(model, second, stages, seed, images, bf16, pretrained=not way.startswith('scratch')))
                      for way, (model, stages) in ways.items()]
     return pd.DataFrame(rows)
 

@@ -12,24 +12,9 @@ import numbers, reprlib
 import torch
 import torch.nn.functional as F
 
-from .course import check_whole
+from .course import check_targets, check_whole
 
 # %% ../nbs/07_label_smoothing.ipynb #424a0b16
-def _check_targets(targets, n_classes):
-    "`targets` as a plain int64 tensor of shape (n,), or a `ValueError`."
-    try: targets = torch.as_tensor(targets).as_subclass(torch.Tensor)
-    except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f'targets must be whole numbers of shape (n,), got {reprlib.repr(targets)}') from None
-    if targets.ndim != 1 or not len(targets):
-        raise ValueError(f'targets must have shape (n,) with n of 1 or more, got {tuple(targets.shape)}')
-    if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:
-        raise ValueError(f'targets must be whole numbers, got {targets.dtype}')
-    targets = targets.long()
-    outside = targets[(targets < 0) | (targets >= n_classes)]
-    if len(outside): raise ValueError(f'targets must be from 0 to {n_classes - 1}, got {outside[0]}')
-    return targets
-
-
 def _check_eps(eps):
     "`eps` as a float, or a `ValueError`."
     if not isinstance(eps, numbers.Real) or isinstance(eps, bool) or not 0 <= eps < 1:
@@ -68,8 +53,8 @@ def smooth_labels(targets, n_classes, eps=0.1, dtype=None):
     """
     n_classes, eps = check_whole(n_classes, 'n_classes', 2), _check_eps(eps)
     dtype = dtype or torch.get_default_dtype()
-    if not dtype.is_floating_point: raise ValueError(f'dtype must be floating point, got {dtype}')
-    hard = F.one_hot(_check_targets(targets, n_classes), n_classes).to(dtype)
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point: raise ValueError(f'dtype must be floating point, got {dtype}')
+    hard = F.one_hot(check_targets(targets, n_classes), n_classes).to(dtype)
     return torch.lerp(hard, torch.full_like(hard, 1/n_classes), eps)
 
 # %% ../nbs/07_label_smoothing.ipynb #8bd272fe
@@ -200,7 +185,7 @@ def calibration(probs, targets, bins=15):
     """
     bins = check_whole(bins, 'bins', 1)
     probs = _check_probs(probs)
-    targets = _check_targets(targets, probs.shape[1]).cpu()
+    targets = check_targets(targets, probs.shape[1]).cpu()
     if len(probs) != len(targets):
         raise ValueError(f'probs must have one row for each of the {len(targets)} targets, got {len(probs)}')
     top, guess = probs.max(dim=1)
@@ -298,19 +283,21 @@ def compare_pairs(hard, smoothed, measures=('accuracy', 'nll', 'confidence', 'ec
     Raises
     ------
     ValueError
-        If no seed is in both, or one is in a table twice.
+        If no seed is in both, or one is in a table twice; if a measure is no column, or a cell of it is empty.
     """
     import pandas as pd
-    from scipy.stats import sem, t
+    from scipy.stats import ttest_rel
+    if lacking := [o for o in measures if o not in hard or o not in smoothed]:
+        raise ValueError(f'measures must be columns of both tables, got {lacking[0]!r}')
     tables = [o.set_index('seed')[list(measures)].astype(float) for o in (hard, smoothed)]
     seeds = tables[0].index.intersection(tables[1].index)
     if not len(seeds) or any(o.index.has_duplicates for o in tables):
         raise ValueError(f'hard and smoothed must share seeds, each once, got {[sorted(o.index) for o in tables]}')
     hard, smoothed = (o.loc[seeds] for o in tables)
-    difference = smoothed - hard
-    half = sem(difference)*t.ppf(.975, len(seeds) - 1) if len(seeds) > 1 else float('nan')
-    return pd.DataFrame(dict(hard=hard.mean(), smoothed=smoothed.mean(), difference=difference.mean(),
-                             low=difference.mean() - half, high=difference.mean() + half, pairs=len(seeds)))
+    if hard.isna().any(axis=None) or smoothed.isna().any(axis=None):
+        raise ValueError('hard and smoothed must have a value for each measure and shared seed, got empty cells')
+    low, high = ttest_rel(smoothed, hard).confidence_interval(.95) if len(seeds) > 1 else (float('nan'), float('nan'))
+    return pd.DataFrame(dict(hard=hard.mean(), smoothed=smoothed.mean(), difference=(smoothed - hard).mean(), low=low, high=high, pairs=len(seeds)))
 
 
 def pairs_figure(hard, smoothed, labels, measures=('accuracy', 'confidence', 'nll', 'ece')):

@@ -85,7 +85,9 @@ class _Views:
         tfms.split_idx = 1
         plain, *target = tfms(item)
         tfms.split_idx = 0                            # now at random, as in training
-        return torch.stack([plain, *(tfms(item)[0] if self.again else plain for _ in range(self.n))]), *target
+        views = torch.stack([plain, *(tfms(item)[0] if self.again else plain for _ in range(self.n))])
+        tfms.split_idx = 1                            # as it was found
+        return views, *target
 
 
 def _batches(dl, n, show_progress=False):
@@ -103,7 +105,9 @@ def _batches(dl, n, show_progress=False):
 def _model_of(learn, bf16='auto'):
     "A function from views (k, b, c, h, w) to probabilities (k, b, classes). The learner's own model is not changed."
     from fastai.vision.all import getcallable
-    check_choice(bf16, 'bf16', ('auto', True, False))
+    if bf16 != 'auto' and not isinstance(bf16, bool): raise ValueError(f"bf16 must be 'auto', True or False, got {bf16!r}")
+    if not hasattr(learn.loss_func, 'activation'):
+        raise ValueError(f'learn must have a loss with an activation, as CrossEntropyLossFlat, got {learn.loss_func}')
     device = next(learn.model.parameters()).device
     low = has_bf16(device) if bf16 == 'auto' else bool(bf16)
     model = copy.deepcopy(learn.model).eval()
@@ -129,6 +133,9 @@ def _stacked(probs):
     "`probs` as a plain tensor (views, n, classes) of probabilities, or a `ValueError` that says what they are instead."
     if isinstance(probs, (list, tuple)) and all(isinstance(o, torch.Tensor) for o in probs):
         shapes = list(dict.fromkeys(tuple(o.shape) for o in probs))
+        for what in ('dtype', 'device'):
+            kinds = list(dict.fromkeys(str(getattr(o, what)) for o in probs))
+            if len(kinds) > 1: raise ValueError(f'probs must be views of one {what}, got {" and ".join(kinds)}')
         if len(shapes) != 1: raise ValueError(f'probs must be views of one shape, got {" and ".join(map(str, shapes)) or "none"}')
         probs = torch.stack(list(probs))
     if not isinstance(probs, torch.Tensor): raise ValueError(f'probs must be a tensor or a list of tensors, got {type(probs).__name__}')
@@ -266,10 +273,10 @@ def measure_views(learn, n=8, dl=None, bf16='auto'):
     check_whole(n, 'n', 1, 64)
     device = next(learn.model.parameters()).device
     start = _now(device)
-    predict_views(learn, 0, dl, bf16)
-    middle = _now(device)
-    probs, targets = predict_views(learn, n, dl, bf16)
+    _, targets = predict_views(learn, 0, dl, bf16)
     if targets is None: raise ValueError('dl must have labels, got none')
+    middle = _now(device)
+    probs, _ = predict_views(learn, n, dl, bf16)
     plain, all_views = middle - start, _now(device) - middle
     each = (all_views - plain)/n
     return MeasuredViews(probs, targets, [plain + k*each for k in range(1 + n)])

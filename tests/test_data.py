@@ -275,3 +275,10 @@ def test_real_photographs_where_they_lie():
 def test_fastbooks_photographs_are_there():
     sizes = {name: Image.open(o).size for name, o in DATA.photographs().items()}
     assert set(sizes) == {'cat', 'bear'} and all(min(o) > 100 for o in sizes.values())
+
+
+def test_one_class_or_no_full_batch_is_refused(small, tmp_path):
+    with pytest.raises(ValueError, match='bs must be at most the .* training pictures, got 4096'): DATA.get_dls(4096, 32, small)
+    for split in ('train', 'val'): shutil.copytree(small/split/'dog', tmp_path/split/'dog')
+    with pytest.raises(ValueError, match='must have two classes or more, got dog alone'): DATA.dataset(tmp_path)
+    with pytest.raises(ValueError, match='path must be a dataset of two classes or more, got dog alone'): DATA.get_dls(2, 32, tmp_path)

@@ -17,7 +17,8 @@ from sotalearn.cli import main
 from sotalearn.toynette import make_toynette
 
 experiments = pytest.importorskip('sotalearn.experiments')
-from sotalearn.training import COLUMNS, Recipe, append_run, read_runs          # noqa: E402
+from sotalearn import training          # noqa: E402
+from sotalearn.training import COLUMNS, Recipe, append_run, read_runs, train          # noqa: E402
 
 
 @pytest.fixture(scope='module')
@@ -148,6 +149,19 @@ def test_what_cannot_be_compared_is_refused_before_anything_trains(recipes, trai
     assert complaint in str(caught.value) and not trained and list(tmp_path.iterdir()) == []
 
 
+def test_tta_is_compared_within_one_training(recipes, tmp_path):
+    base, table = recipes['baseline'], tmp_path/'runs.csv'
+    for seed, accuracy in ((1, .60), (2, .61), (3, .62)): record(replace(base, tta=1, seed=seed), table, accuracy=accuracy)
+    for seed in (1, 2, 3): record(replace(base, seed=seed), table, accuracy=.56, date='2026-02-01T00:00:00+00:00')
+    found = experiments.compare(dict(baseline=base, tta=recipes['tta']), results=table, run_missing=False, show_progress=False)
+    assert found.difference['tta'] == pytest.approx(.02) and found.scores['baseline'] == {1: .60, 2: .61, 3: .62}
+
+
+def test_the_figure_tells_the_level_of_its_intervals(recipes, trained, tmp_path):
+    table = experiments.compare(recipes, (1, 2), tmp_path/'runs.csv', show_progress=False, level=.5)
+    assert 'mean and 50 % interval' in repr(experiments.plot_comparison(table)) and '95' not in repr(experiments.plot_comparison(table))
+
+
 def test_too_many_training_images_are_refused_before_the_first_run(recipes, trained, tmp_path):
     with pytest.raises(ValueError, match='train_images must be a whole number from 10 to 20, got 500'):
         experiments.compare(dict(recipes, large=replace(recipes['baseline'], train_images=500)), (1,), tmp_path/'runs.csv', show_progress=False)
@@ -158,8 +172,10 @@ def test_the_installed_table_is_never_written(recipes, trained, tmp_path, monkey
     package = tmp_path/'sotalearn'
     (package/'results').mkdir(parents=True)
     record(replace(recipes['baseline'], seed=1), package/'results'/'runs.csv')
-    monkeypatch.setattr(experiments.sotalearn, '__file__', str(package/'__init__.py'))
-    monkeypatch.setattr(experiments, 'course_table', lambda: package/'results'/'runs.csv')
+    monkeypatch.setattr(training, '__file__', str(package/'training.py'))
+    for module in (experiments, training): monkeypatch.setattr(module, 'course_table', lambda: package/'results'/'runs.csv')
+    for write in (lambda: train(recipes['baseline'], package/'results'/'runs.csv'), lambda: append_run({}, package/'results'/'runs.csv')):
+        with pytest.raises(ValueError, match='results must be a table of your own'): write()
     with pytest.raises(ValueError, match='results must be a table of your own'):
         experiments.compare(recipes, (1, 2), package/'results'/'runs.csv', show_progress=False)
     assert not trained

@@ -37,6 +37,53 @@ def test_many_processes_append_without_losing_a_row(tmp_path):
     assert sorted(runs.seed) == sorted(k*100 + i for k in range(2) for i in range(10))
 
 
+def test_a_table_that_excel_saved_goes_on(tmp_path):
+    table = tmp_path/'runs.csv'
+    table.write_text('dataset,seed,note\ntoynette,1,"first line\nsecond\u2028line"\n', encoding='utf-8-sig')
+    training.append_run(dict(dataset='toynette', seed=2), table)
+    runs = training.read_runs(table)
+    assert list(runs.columns) == ['dataset', 'seed', 'note'] and list(runs.seed) == [1, 2]
+    assert runs.note[0] == 'first line\nsecond\u2028line'
+    (tmp_path/'empty.csv').touch()
+    assert training.read_runs(tmp_path/'empty.csv').empty
+
+
+def test_what_is_no_table_is_refused_and_left_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, 'make_learner', lambda recipe: pytest.fail('nothing is to be trained'))
+    for name, content in (('notes.md', b'# My notes\nMixup, "as is", helped.\n'), ('latin.csv', 'seed,note\n1,caf\xe9\n'.encode('latin-1'))):
+        file = tmp_path/name
+        file.write_bytes(content)
+        for write in (lambda: training.append_run(dict(seed=2), file), lambda: training.train(training.Recipe(), file)):
+            with pytest.raises(ValueError, match='results must be a results table in UTF-8'): write()
+        assert file.read_bytes() == content
+    with pytest.raises(ValueError, match='got the folder'): training.train(training.Recipe(), tmp_path)
+
+
+def test_a_measure_that_cannot_be_recorded_costs_no_training(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(training.Learner, 'fit_one_cycle', lambda *args: pytest.fail('nothing is to be trained'))
+    recipe = training.Recipe(dataset=str(small), size=32, epochs=1, bs=16)
+    for measure, told in ((lambda p, y: dict(mine=p), 'measure: mine must be'), (lambda p, y: dict(accuracy=.5), "new columns, got 'accuracy'")):
+        with pytest.raises(ValueError, match=told): training.train(recipe, tmp_path/'runs.csv', measure=measure)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recipes_hold_what_a_table_can_find_again():
+    import numpy as np
+    assert type(training.Recipe(lr=np.float32(.5)).lr) is float and type(training.Recipe(size=np.int64(64)).size) is int
+    for bad, told in ((dict(bf16=1), 'bf16 must be True or False, got 1'), (dict(stages=None), 'stages must be text, got None'),
+                      (dict(dataset=5), 'dataset must be text, got 5'), (dict(stages='1x32x1'), 'bs must be 2 or more in stages, got 1')):
+        with pytest.raises(ValueError, match=told): training.Recipe(**bad)
+
+
+def test_an_interrupt_leaves_a_bfloat16_model_as_it_was(small):
+    learn = training.make_learner(training.Recipe(dataset=str(small), size=32, epochs=1, bs=16, bf16=True))
+    def stop(*args): raise KeyboardInterrupt
+    hook = learn.model[0].register_forward_hook(stop)
+    with learn.no_bar(), pytest.raises(KeyboardInterrupt): learn.fit_one_cycle(1)
+    hook.remove()
+    assert 'forward' not in vars(learn.model)
+
+
 def test_an_older_table_is_widened_and_keeps_its_rows_and_columns(tmp_path):
     table = tmp_path/'runs.csv'
     table.write_text('seed,mine\n1,"a, b"\n')
@@ -79,7 +126,7 @@ def test_an_interrupted_run_leaves_no_row(small, tmp_path, monkeypatch):
     (dict(lr=0), 'lr must be a number from 1e-08 to 10, got 0'), (dict(lr=float('inf')), 'got inf'),
     (dict(mixup=-.4), 'mixup must be a number from 0 to 100, got -0.4'), (dict(smoothing=1), 'smoothing must be'),
     (dict(arch='resnet'), 'arch must be one of xresnet18'), (dict(splitter='none'), 'splitter must be one of folders, random'),
-    (dict(normalize='no'), 'normalize must be one of True, False')])
+    (dict(normalize='no'), 'normalize must be True or False')])
 def test_a_recipe_that_cannot_be_run_is_refused(change, complaint):
     with pytest.raises(ValueError) as caught: training.Recipe(**change)
     assert complaint in str(caught.value)

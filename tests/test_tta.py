@@ -191,7 +191,7 @@ def test_a_shuffled_loader_comes_back_in_order(quiet):
 
 @pytest.mark.parametrize('arguments, complaint', [
     (dict(n=-1), 'n must be a whole number from 0 to 64, got -1'), (dict(n=65), 'got 65'), (dict(n=NAN), 'got nan'), (dict(n=1.), 'got 1.0'),
-    (dict(bf16='no'), "bf16 must be one of auto, True, False, got 'no'")])
+    (dict(bf16='no'), "bf16 must be 'auto', True or False, got 'no'")])
 def test_what_cannot_be_predicted_is_refused(quiet, arguments, complaint):
     from sotalearn.tta import predict_views
     with pytest.raises(ValueError, match=complaint): predict_views(quiet, **arguments)
