@@ -87,12 +87,32 @@ def dataset(name='auto'):
 
 
 def dataset_name(path):
-    "The name under which `dataset` finds the folder `path`; the full path if it is none of ours."
+    """The name under which `dataset` finds the folder `path`; the full path if it is none of ours.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    str
+    """
     return next((o for o in DATASETS[1:] if dataset_folder(o) == Path(path)), str(Path(path).resolve()))
 
 
 def about(path):
-    "One line on the dataset at `path`: how many pictures it has, and how to get the other one."
+    """One line on the dataset at `path`: how many pictures it has, and how to get the other one.
+
+    Parameters
+    ----------
+    path : path
+        From `dataset`.
+
+    Returns
+    -------
+    str
+        In the language of the settings.
+    """
     count = [f'{len(get_image_files(path/split)):,}' for split in ('train', 'val')]
     chinese, name = settings().language == 'zh', Path(dataset_name(path)).name
     line = f'{name}：训练 {count[0]} 张，验证 {count[1]} 张。' if chinese else f'{name}: {count[0]} training and {count[1]} validation pictures.'
@@ -221,6 +241,11 @@ def mislabel(files, share, seed=42):
     -------
     dict of path to str
         Validation pictures keep their labels.
+
+    Raises
+    ------
+    ValueError
+        If `share` is outside its range, or there is one class only.
     """
     check_number(share, 'share', 0, .9)
     labels = {file: file.parent.name for file in files}
@@ -323,7 +348,21 @@ def get_dls(bs, size, path=None, *, presize=None, normalize=True, splitter='fold
 
 # %% ../nbs/01_imagenette.ipynb #7cea2b9d
 def batch_figure(dls, batch, n=12):
-    "The first `n` pictures of a batch, back in their colours, each under its label, as a figure with alt text."
+    """The first `n` pictures of a batch, back in their colours, each under its label, as a figure with alt text.
+
+    Parameters
+    ----------
+    dls : fastai.data.core.DataLoaders
+        From `get_dls`.
+    batch : (TensorImage, TensorCategory)
+        From `dls.train.one_batch()`.
+    n : int
+        How many pictures.
+
+    Returns
+    -------
+    sotalearn.figures.StillFigure
+    """
     from sotalearn.figures import picture_row
     images = dls.after_batch.decode(batch)[0][:n].clamp(0, 255).byte().cpu()   # decoded: 0 to 255 again
     labels = [dls.vocab[i].replace('_', ' ') for i in batch[1][:n]]

@@ -355,7 +355,18 @@ def _forecast(todo, path):
 
 
 def names_of(recipe, recipes):
-    "What a run is for, in words: the names among `recipes` that it serves, and its seed."
+    """What a run is for, in words: the names among `recipes` that it serves, and its seed.
+
+    Parameters
+    ----------
+    recipe : sotalearn.training.Recipe
+    recipes : dict of str to sotalearn.training.Recipe
+
+    Returns
+    -------
+    str
+        In the language of the settings.
+    """
     def bare(o): return replace(o, dataset='', seed=0, tta=0)
     same = [name for name, o in recipes.items() if bare(o) == bare(recipe)]
     return _say(f'{" and ".join(same)}, seed {recipe.seed}', f'{"、".join(same)}，种子 {recipe.seed}')
@@ -559,6 +570,11 @@ def plot_comparison(table, labels=None, en='', zh=''):
     Returns
     -------
     sotalearn.figures.StillFigure
+
+    Raises
+    ------
+    ValueError
+        If no recipe in `table` has a run.
     """
     from sotalearn.figures import COLOURS, StillFigure
     known = table[table.seeds > 0]

@@ -239,6 +239,11 @@ def weight_facts(alpha=.4):
     -------
     dict of str to float
         `mean`, `median`, and the shares `above_90` and `above_99` of the weights above 0.9 and 0.99.
+
+    Raises
+    ------
+    ValueError
+        If `alpha` is outside its range.
     """
     from scipy.stats import beta
     alpha = check_number(alpha, 'alpha', .01, 100)

@@ -142,7 +142,13 @@ def _dls_of(learn):
 
 
 def fit_stages(learn):
-    "Train `learn` as its recipe's `stages` and its last stage say: the argument `fit` of `sotalearn.training.train`."
+    """Train `learn` as its recipe's `stages` and its last stage say: the argument `fit` of `sotalearn.training.train`.
+
+    Parameters
+    ----------
+    learn : fastai.learner.Learner
+        From `sotalearn.training.make_learner`; `learn.stages` is what `progressive_fit` returns, afterwards.
+    """
     learn.stages = progressive_fit(learn, learn.recipe.schedule(), learn.recipe.lr, learn.recipe.fine_lr)
 
 # %% ../nbs/04_progressive_resizing.ipynb #8f4d7db8
@@ -209,22 +215,60 @@ def images_seen(stages, n_train, n_val=0):
     Returns
     -------
     dict of int to float
+
+    Raises
+    ------
+    ValueError
+        For stages that `check_stages` refuses, or a number of images outside its range.
     """
     check_whole(n_train, 'n_train', 1), check_whole(n_val, 'n_val', 0)
     return {size: (epochs + (i > 0))*(n_train + n_val/3) for i, (epochs, size, _) in enumerate(check_stages(stages))}
 
 
 def schedule_seconds(stages, seconds_per_image, n_train, n_val=0):
-    "The seconds that training by `stages` will take, from a cost as `fit_cost` returns it; see `images_seen`."
+    """The seconds that training by `stages` will take, from a cost as `fit_cost` returns it; see `images_seen`.
+
+    Parameters
+    ----------
+    stages, n_train, n_val
+        As for `images_seen`.
+    seconds_per_image : callable
+        From `fit_cost`.
+
+    Returns
+    -------
+    float
+        Seconds.
+
+    Raises
+    ------
+    ValueError
+        As `images_seen`.
+    """
     return sum(images*seconds_per_image(size) for size, images in images_seen(stages, n_train, n_val).items())
 
 # %% ../nbs/04_progressive_resizing.ipynb #4dc466c3
-_SCHEDULES = {128: (('', 5), ('6x64', 2), ('3x64', 1)),                       # what was measured, as stages and epochs
+_SCHEDULES = {128: (('', 5), ('6x64', 2)),                       # what was measured, as stages and epochs
               64: (('', 5), ('6x32', 2), ('', 8), ('4x32', 5))}
 
 
 def schedule_name(stages):
-    "`stages` in one short line for a figure: '6×64 + (1+2)×128', with the epoch that `fine_tune` adds."
+    """`stages` in one short line for a figure: '6×64 + (1+2)×128', with the epoch that `fine_tune` adds.
+
+    Parameters
+    ----------
+    stages : list of (epochs, size, bs)
+        As for `progressive_fit`.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        For stages that `check_stages` refuses.
+    """
     return ' + '.join(f'(1+{epochs})×{size}' if i else f'{epochs}×{size}'
                       for i, (epochs, size, _) in enumerate(check_stages(stages)))
 
@@ -232,10 +276,20 @@ def schedule_name(stages):
 def schedule_runs(size):
     """The measured runs on Imagenette-160 that end at `size` px, by schedule.
 
+    Parameters
+    ----------
+    size : int
+        In pixels.
+
     Returns
     -------
     dict of str to pandas.DataFrame
         From `schedule_name` to the runs of that schedule, at one size throughout first; one without runs is left out.
+
+    Raises
+    ------
+    ValueError
+        If there are no measured schedules that end at `size`.
     """
     from sotalearn.course import check_choice
     from sotalearn.training import measured_runs

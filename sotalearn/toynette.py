@@ -1168,7 +1168,22 @@ _FOLDERS = {'imagenette-160': 'imagenette2-160', 'imagenette-320': 'imagenette2-
 
 
 def dataset_folder(name):
-    "The folder in which the dataset `name` lies once it is on disk; 'auto' is Imagenette-160 if that is there, else Toynette."
+    """The folder in which a dataset of the course lies once it is on disk. Nothing is made or downloaded.
+
+    Parameters
+    ----------
+    name : {'auto', 'toynette', 'imagenette-160', 'imagenette-320', 'imagenette'}
+        'auto' is Imagenette-160 if it is on disk, else Toynette.
+
+    Returns
+    -------
+    pathlib.Path
+
+    Raises
+    ------
+    ValueError
+        If the name is none of these.
+    """
     check_choice(name, 'dataset', ('auto', 'toynette', *_FOLDERS))
     if name == 'auto': name = 'imagenette-160' if dataset_folder('imagenette-160').is_dir() else 'toynette'
     return data_folder()/_FOLDERS.get(name, f'toynette-{EDITION}')

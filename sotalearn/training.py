@@ -211,7 +211,9 @@ def _cpu_seconds():
     return sum(os.times()[:4])
 
 
-def course_table(): return course_folder('results')/'runs.csv'
+def course_table():
+    "The path of the table with the course's own measured runs."
+    return course_folder('results')/'runs.csv'
 
 
 def own_table(results=None):
@@ -309,6 +311,11 @@ def measured_runs(**recipe):
     Returns
     -------
     pandas.DataFrame
+
+    Raises
+    ------
+    ValueError
+        If a name is no field of `Recipe`.
     """
     runs = read_runs(course_table())
     for name in recipe: check_choice(name, 'recipe', [f.name for f in fields(Recipe)])

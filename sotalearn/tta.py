@@ -27,6 +27,11 @@ def crop_box(size):
     -------
     tuple of int
         Left, top, right and bottom, in pixels.
+
+    Raises
+    ------
+    ValueError
+        If a side is no whole number, 1 or more.
     """
     width, height = (check_whole(o, 'size', 1) for o in size)
     side = min(width, height)
@@ -35,7 +40,18 @@ def crop_box(size):
 
 
 def share_kept(box, crop):
-    "The share of the area of `box` that lies inside `crop`; both are (left, top, right, bottom)."
+    """The share of the area of `box` that lies inside `crop`; both are (left, top, right, bottom).
+
+    Parameters
+    ----------
+    box, crop : (float, float, float, float)
+        In pixels; `box` has an area.
+
+    Returns
+    -------
+    float
+        From 0 to 1.
+    """
     left, top, right, bottom = (f(a, b) for f, a, b in zip((max, max, min, min), box, crop))
     return max(0, right - left)*max(0, bottom - top)/((box[2] - box[0])*(box[3] - box[1]))
 
@@ -269,6 +285,11 @@ def measure_views(learn, n=8, dl=None, bf16='auto'):
     Returns
     -------
     MeasuredViews
+
+    Raises
+    ------
+    ValueError
+        If `n` is outside its range, or `dl` has no labels or no picture.
     """
     check_whole(n, 'n', 1, 64)
     device = next(learn.model.parameters()).device
@@ -516,6 +537,11 @@ def view_costs(learn, pictures=64, n=4):
     -------
     pandas.DataFrame
         The column `ms`, milliseconds for a picture, of processor time on a CPU; a row for each step.
+
+    Raises
+    ------
+    ValueError
+        If `pictures` is no whole number from 1 to 1024.
     """
     import pandas as pd
     check_whole(pictures, 'pictures', 1, 1024), check_whole(n, 'n', 1, 64)
