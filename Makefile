@@ -23,7 +23,7 @@ test: .venv/.ready-dev chromium
 	results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && \
 	SOTALEARN_DATASET=toynette SOTALEARN_EPOCHS=1 SOTALEARN_SIZE=32 SOTALEARN_TRAIN_IMAGES=200 \
 	SOTALEARN_RESULTS=$$results/runs.csv OMP_NUM_THREADS=1 $(BIN)/nbdev-test --timing
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST)
 
 docs: .venv/.ready-docs
 	@$(BIN)/python docs/build.py

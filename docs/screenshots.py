@@ -1,8 +1,9 @@
-"""Takes the README's pictures from the built site: the home page in both languages, a chapter on a phone in the dark.
+"""Takes the README's pictures: the built site's home page in both languages, a chapter on a phone in the dark, and a
+chapter in JupyterLab as a learner finds it.
 
     python docs/screenshots.py [folder]      docs/images by default
 """
-import functools, http.server, io, sys, threading
+import functools, http.server, io, subprocess, sys, tempfile, threading
 from pathlib import Path
 
 from PIL import Image
@@ -10,7 +11,8 @@ from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent/'tests'))
-from lab import CHROMIUM, FLAGS
+from lab import CHROMIUM, FLAGS, Lab   # noqa: E402: tests/ is no package
+from sotalearn.course import write_copy   # noqa: E402
 
 SITE = HERE/'_build'/'html'
 # name: page, passage at the top, width, height, theme
@@ -34,6 +36,25 @@ def take(browser, address, page, passage, width, height, theme):
     return picture
 
 
+def take_lab(browser, notebook='06_mixup.ipynb', cell='demo = mixup_demo('):
+    "A picture of JupyterLab with the learner's copy, at a live figure that plays from what is stored in it."
+    with tempfile.TemporaryDirectory() as folder, Lab(folder) as lab:
+        write_copy(lab.notebooks, 'en')
+        subprocess.run([sys.executable, '-m', 'jupyter', 'trust', lab.notebooks/notebook], env=lab.env, check=True, stdout=subprocess.DEVNULL)
+        tab = lab.open(browser, notebook, run=False)
+        tab.set_viewport_size(dict(width=1280, height=820))
+        tab.evaluate('''async start => {
+            const {content} = jupyterapp.shell.currentWidget;
+            content.activeCellIndex = content.widgets.findIndex(o => o.model.sharedModel.source.startsWith(start));
+            await content.scrollToItem(content.activeCellIndex, 'center');
+        }''', cell)
+        tab.locator('.demo-picture[data-shown]').first.wait_for()
+        tab.wait_for_timeout(1000)
+        picture = Image.open(io.BytesIO(tab.screenshot())).convert('RGB')
+        tab.context.close()
+    return picture
+
+
 def main():
     if not CHROMIUM: sys.exit('screenshots need Chromium: Debian has it as `chromium`')
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE/'images'
@@ -45,6 +66,8 @@ def main():
         for name, how in PICTURES.items():
             take(browser, f'http://127.0.0.1:{server.server_port}', *how).save(folder/f'{name}.webp', quality=80, method=6)
             print(folder/f'{name}.webp')
+        take_lab(browser).save(folder/'lab.webp', quality=80, method=6)
+        print(folder/'lab.webp')
         browser.close()
     server.shutdown()
 
