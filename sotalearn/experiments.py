@@ -634,6 +634,7 @@ def power(difference, spread, seeds, level=.95):
     difference, spread = check_number(difference, 'difference'), check_number(spread, 'spread', 1e-12)
     seeds, level = check_whole(seeds, 'seeds', 2), check_number(level, 'level', .5, .999)
     edge, shift = stats.t.ppf((1 + level)/2, seeds - 1), difference/spread*math.sqrt(seeds)
+    if shift**2 > 1e12: return 1.             # there `ncf` gives up
     return float(1 - stats.ncf.cdf(edge**2, 1, seeds - 1, shift**2))      # t squared is F; `nct` gives NaN far out
 
 

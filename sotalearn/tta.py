@@ -31,9 +31,11 @@ def crop_box(size):
     Raises
     ------
     ValueError
-        If a side is no whole number, 1 or more.
+        If `size` is no pair of whole numbers, 1 or more.
     """
-    width, height = (check_whole(o, 'size', 1) for o in size)
+    try: width, height = size
+    except (TypeError, ValueError): raise ValueError(f'size must be (width, height), got {size!r}') from None
+    width, height = check_whole(width, 'size', 1), check_whole(height, 'size', 1)
     side = min(width, height)
     left, top = (width - side)//2, (height - side)//2
     return left, top, left + side, top + side
@@ -51,7 +53,13 @@ def share_kept(box, crop):
     -------
     float
         From 0 to 1.
+
+    Raises
+    ------
+    ValueError
+        If `box` has no area.
     """
+    if box[2] <= box[0] or box[3] <= box[1]: raise ValueError(f'box must have an area, got {tuple(box)}')
     left, top, right, bottom = (f(a, b) for f, a, b in zip((max, max, min, min), box, crop))
     return max(0, right - left)*max(0, bottom - top)/((box[2] - box[0])*(box[3] - box[1]))
 
