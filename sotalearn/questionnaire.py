@@ -208,7 +208,7 @@ q9 = _ask(9, ('Mixup and overconfidence', 'Mixup 与过度自信'), ('Why does M
 
 # %% ../nbs/09_questionnaire.ipynb #c223bc7b
 q10 = _ask(10, ('Mixup in five epochs', '五个周期的 Mixup'), ('Why does training with Mixup for five epochs end up worse than training without Mixup?', '用 Mixup 训练五个周期，为什么反而比不用更差？'),
-    '06', ('Why five epochs end up worse', '为什么五个周期反而更差'), [
+    '06', ('Why five epochs are too few', '为什么五个周期不够'), [
     ('What does the model have to find out about a blended picture that it need not about a plain one?', '面对混合的图，模型要多弄清楚哪些事？'), ('How often does it see the same picture in five epochs, with and without Mixup? Who has a reason to fear overfitting?', '五个周期里，用和不用 Mixup，同一张图各看到几次？谁才需要担心过拟合？')],
     "q10.check('c')", form=Options(dict(
         a=Option(('It overfits faster.', '它过拟合得更快。'), wrong=('The other way round: it hardly ever sees the same picture twice. What it lacks is time.', '正相反：同一张图几乎不会看到两次。它缺的是时间。')),

@@ -74,6 +74,13 @@ def outputs(path):
 
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda o: o.stem)
+def test_no_widget_is_stored_that_would_need_its_kernel(path):
+    "JupyterLab says \"Error displaying widget\" of such a view; a live figure's HTML needs none."
+    assert 'widgets' not in nbformat.read(path, as_version=4).metadata
+    assert not [cell.source for cell, o in outputs(path) if any('widget' in kind for kind in o.get('data', {}))]
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda o: o.stem)
 def test_outputs_hold_no_machine_path_warning_or_error(path):
     for cell, output in outputs(path):
         text = json.dumps(output.get('data', output.get('text', '')), ensure_ascii=False)
