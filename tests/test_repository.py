@@ -139,3 +139,17 @@ def test_the_readmes_ladder_is_that_of_the_runs():
     plain, resized = measured_runs(**photographs), measured_runs(**photographs, stages='6x64', epochs=2)
     assert set(plain.seed) == set(resized.seed) and len(plain) >= 3
     assert shown.groups() == tuple(f'{100*o.mean():.1f}' for o in (plain.accuracy, resized.accuracy, resized.accuracy_tta))
+    behind, = re.findall(r'the plain run, given the same time, is ([\d.]+) points ahead', readme)
+    at_64 = dict(photographs, size=64)
+    longer, resized = measured_runs(**at_64, epochs=8), measured_runs(**at_64, stages='4x32', epochs=5)
+    assert set(longer.seed) == set(resized.seed) and len(longer) >= 3
+    assert behind == f'{100*(longer.accuracy.mean() - resized.accuracy.mean()):.1f}'
+
+
+def test_what_the_readme_says_of_long_runs_is_measured():
+    from sotalearn.training import measured_runs
+    readme = (ROOT/'README.md').read_text(encoding='utf-8')
+    shown = re.findall(r'(\d\d) % and gets (\d\d) % right', readme) + re.findall(r'label smoothing (\d\d) % and (\d\d) %', readme)
+    for (confidence, accuracy), recipe in zip(shown, ({}, dict(mixup=.4), dict(smoothing=.1)), strict=True):
+        runs = measured_runs(dataset='imagenette-160', bf16=True, tta=4, size=32, epochs=40, train_images=1000, **recipe)
+        assert len(runs) >= 3 and (confidence, accuracy) == (f'{100*runs.confidence.mean():.0f}', f'{100*runs.accuracy.mean():.0f}')
