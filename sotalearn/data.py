@@ -79,10 +79,9 @@ def dataset(name='auto'):
         path = Path(name).expanduser()
         if os.sep not in str(name) and not path.exists(): check_choice(name, 'dataset', DATASETS)
         if not path.is_dir(): raise ValueError(f'dataset must be one of {", ".join(DATASETS)} or a folder, got {str(name)!r}')
-    training = _labels(path, 'train')
-    if len(training) < 2: raise ValueError(f'dataset {str(path)!r} must have two classes or more, got {training[0]} alone')
-    unknown = set(_labels(path, 'val')) - set(training)
+    unknown = set(_labels(path, 'val')) - set(training := _labels(path, 'train'))
     if unknown: raise ValueError(f"dataset {str(path)!r} must have the same classes in 'train' and 'val', got {', '.join(sorted(unknown))} in 'val' only")
+    if len(training) < 2: raise ValueError(f'dataset {str(path)!r} must have two classes or more, got {training[0]} alone')
     return path
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 from filelock import FileLock
 
+import sotalearn
 from .course import (check_choice, check_number, check_whole, course_folder, results_path, settings,
                               write_atomic)
 
@@ -234,7 +235,7 @@ def own_table(results=None):
         If it is the course's own table, a folder or a file that is no results table.
     """
     path, course = Path(results) if results else results_path(), course_table()
-    if Path(__file__).parent in course.parents and path.exists() and course.exists() and path.samefile(course):
+    if Path(sotalearn.__file__).parent in course.parents and path.exists() and course.exists() and path.samefile(course):
         raise ValueError(f"results must be a table of your own, got {str(path)!r}, the course's")
     if path.is_dir(): raise ValueError(f'results must be a CSV file, got the folder {str(path)!r}')
     if path.exists() and path.stat().st_size:

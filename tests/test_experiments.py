@@ -172,7 +172,7 @@ def test_the_installed_table_is_never_written(recipes, trained, tmp_path, monkey
     package = tmp_path/'sotalearn'
     (package/'results').mkdir(parents=True)
     record(replace(recipes['baseline'], seed=1), package/'results'/'runs.csv')
-    monkeypatch.setattr(training, '__file__', str(package/'training.py'))
+    monkeypatch.setattr(training.sotalearn, '__file__', str(package/'__init__.py'))
     for module in (experiments, training): monkeypatch.setattr(module, 'course_table', lambda: package/'results'/'runs.csv')
     for write in (lambda: train(recipes['baseline'], package/'results'/'runs.csv'), lambda: append_run({}, package/'results'/'runs.csv')):
         with pytest.raises(ValueError, match='results must be a table of your own'): write()
