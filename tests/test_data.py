@@ -62,7 +62,8 @@ def test_a_set_that_is_there_is_not_made_again(small):
 
 @pytest.mark.parametrize('how', [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_making_leaves_nothing_half_made(tmp_path, how):
-    code = f"from sotalearn.toynette import make_toynette; make_toynette({str(tmp_path/'set')!r}, show_progress=False)"
+    code = ("import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"         # a shell's background jobs ignore it
+            f"from sotalearn.toynette import make_toynette; make_toynette({str(tmp_path/'set')!r}, show_progress=False)")
     process = subprocess.Popen([sys.executable, '-c', code], stderr=subprocess.PIPE)
     drafts = lambda: list(tmp_path.glob('.set.making-*'))
     begun = lambda: any(o for draft in drafts() for o in draft.rglob('*.jpg'))
