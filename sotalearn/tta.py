@@ -9,6 +9,7 @@ __all__ = ['crop_box', 'share_kept', 'has_bf16', 'average_views', 'predict_views
 # %% ../nbs/05_test_time_augmentation.ipynb #tta00003
 import copy, functools, os, time
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -86,6 +87,10 @@ def has_bf16(device=None):
 # %% ../nbs/05_test_time_augmentation.ipynb #tta00027
 def _in_bf16(model):
     "`model` ready for autocast: channels last, and the weights that autocast would round in every call rounded once."
+    for layers in [o for o in model.modules() if isinstance(o, torch.nn.Sequential)]:
+        for i, (conv, norm) in enumerate(pairwise(layers)):          # a BatchNorm in inference is part of its convolution
+            if isinstance(conv, torch.nn.Conv2d) and isinstance(norm, torch.nn.BatchNorm2d):
+                layers[i], layers[i + 1] = torch.nn.utils.fuse_conv_bn_eval(conv, norm), torch.nn.Identity()
     model = model.to(memory_format=torch.channels_last)
     for layer in model.modules():
         if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)): layer.to(torch.bfloat16)
@@ -109,7 +114,7 @@ class _Views:
         tfms.split_idx = 1
         plain, *target = tfms(item)
         tfms.split_idx = 0                            # now at random, as in training
-        views = torch.stack([plain, *(tfms(item)[0] if self.again else plain for _ in range(self.n))])
+        views = torch.stack([plain, *(tfms(item[:1])[0] if self.again else plain for _ in range(self.n))])
         tfms.split_idx = 1                            # as it was found
         return views, *target
 
