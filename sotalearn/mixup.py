@@ -35,7 +35,7 @@ def _weights(t, a):
         raise ValueError(f't must be one number or one for each item of a, whose shape is {tuple(a.shape)}, got shape {tuple(t.shape)}')
     wrong = ~((0 <= t) & (t <= 1))                     # NaN is neither
     if wrong.any(): raise ValueError(f't must be from 0 to 1, got {t[wrong][0]:g}')
-    t = t.to(a)
+    t = t.to(a.dtype).to(a.device)              # in this order: Apple's GPU has no float64
     return t.reshape(t.shape + (1,)*(a.ndim - t.ndim)) if t.ndim else t
 
 # %% ../nbs/06_mixup.ipynb #183ea7c5

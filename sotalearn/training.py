@@ -105,8 +105,7 @@ class Recipe:
             object.__setattr__(self, name, check_number(getattr(self, name), name, *limits))
         if self.mixup and self.cutmix: raise ValueError(f'cutmix must be 0 with mixup {self.mixup}, got {self.cutmix}')
         if self.bs == 1 and (self.mixup or self.cutmix): raise ValueError('bs must be 2 or more to mix pictures, got 1')
-        if self.stages and min(bs for *_, bs in self.schedule()) < 2: raise ValueError('bs must be 2 or more in stages, got 1')
-        self.schedule()
+        if min(bs for *_, bs in self.schedule()) < 2 and self.stages: raise ValueError('bs must be 2 or more in stages, got 1')
 
     def schedule(self):
         "The stages of training and the last one, as a list of (epochs, size, bs)."
@@ -239,7 +238,7 @@ def own_table(results=None):
         raise ValueError(f"results must be a table of your own, got {str(path)!r}, the course's")
     if path.is_dir(): raise ValueError(f'results must be a CSV file, got the folder {str(path)!r}')
     if path.exists() and path.stat().st_size:
-        try: known = 'seed' in _rows(path)[0]
+        try: known = 'seed' in (_rows(path) or [[]])[0]
         except (ValueError, csv.Error): known = False           # not UTF-8, or no table at all
         if not known: raise ValueError(f'results must be a results table in UTF-8, got {str(path)!r}')
     return path

@@ -50,7 +50,7 @@ def test_a_table_that_excel_saved_goes_on(tmp_path):
 
 def test_what_is_no_table_is_refused_and_left_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(training, 'make_learner', lambda recipe: pytest.fail('nothing is to be trained'))
-    for name, content in (('notes.md', b'# My notes\nMixup, "as is", helped.\n'), ('latin.csv', 'seed,note\n1,caf\xe9\n'.encode('latin-1'))):
+    for name, content in (('notes.md', b'# My notes\nMixup, "as is", helped.\n'), ('latin.csv', 'seed,note\n1,caf\xe9\n'.encode('latin-1')), ('mark.csv', b'\xef\xbb\xbf')):
         file = tmp_path/name
         file.write_bytes(content)
         for write in (lambda: training.append_run(dict(seed=2), file), lambda: training.train(training.Recipe(), file)):
