@@ -1,1 +1,6 @@
 __version__ = "0.1.0"
+
+import warnings
+
+# fastai 2.8 calls torch.jit.script, which torch 2.15 calls deprecated; a learner can do nothing about it.
+warnings.filterwarnings('ignore', message='.*torch.jit.script.*')
