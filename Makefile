@@ -2,6 +2,7 @@
 #   make lab     opens the course in JupyterLab            make lab ARGS='--lang zh'
 #   make test    runs every test                           make test PYTEST='-k settings'
 #   make docs    builds the site into docs/_build/html
+#   make outputs renews the notebooks' stored outputs      make outputs NB='06 demos/mixup'
 #   make screenshots   takes the README's pictures from the built site
 #   make bench   measures what the README says of speed
 #   make constraints   renews the tested versions
@@ -11,7 +12,7 @@ BIN    := .venv/bin
 export UV_LINK_MODE ?= hardlink
 export UV_SYSTEM_CERTS ?= true
 
-.PHONY: lab test docs screenshots bench constraints clean
+.PHONY: lab test docs outputs screenshots bench constraints clean
 .DELETE_ON_ERROR:
 
 lab: .venv/.ready
@@ -27,6 +28,9 @@ test: .venv/.ready-dev chromium
 
 docs: .venv/.ready-docs
 	@$(BIN)/python docs/build.py
+
+outputs: .venv/.ready-dev chromium
+	@$(BIN)/python docs/outputs.py $(NB)
 
 screenshots: .venv/.ready-dev chromium
 	@$(BIN)/python docs/build.py && $(BIN)/python docs/screenshots.py

@@ -6,7 +6,7 @@ from pathlib import Path
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
          '--disable-component-update', '--disable-sync']
-# What a notebook with these versions logs by itself: ipywidgets 7 in JupyterLab 4 (a missing source map, an old plugin API).
+# What a notebook with these versions logs by itself: ipywidgets 7 in JupyterLab 4 (a missing source map, an old API).
 NOT_OURS = ('Failed to load resource', 'DevTools', 'jupyterlab-manager')
 PATIENCE = 150_000      # ms that anything may take on a busy machine: how long it takes decides no test
 KERNEL = dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'))
@@ -23,7 +23,8 @@ def chromium():
     "A headless Chromium driven by Playwright."
     from playwright.sync_api import sync_playwright
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, '--headless=new'], timeout=PATIENCE)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, '--headless=new'],
+                                             timeout=PATIENCE)
         try: yield browser
         finally: browser.close()
 
@@ -44,15 +45,16 @@ class Lab:
         self.env = {**os.environ, **homes, 'IPYTHONDIR': str(self.folder/'ipython'), **dict(env)}
         page_config = self.folder/'config'/'labconfig'/'page_config.json'
         page_config.parent.mkdir(parents=True)
-        page_config.write_text(json.dumps({'disabledExtensions': {'@jupyterlab/apputils-extension:announcements': True}}))
+        quiet = {'disabledExtensions': {'@jupyterlab/apputils-extension:announcements': True}}
+        page_config.write_text(json.dumps(quiet))
         self.port, self.token, self.python = free_port(), secrets.token_hex(8), python
 
     def __enter__(self):
         log = open(self.folder/'lab.log', 'w')
         self.process = subprocess.Popen(
             [self.python, '-m', 'jupyterlab', '--no-browser', '--ip=127.0.0.1', f'--port={self.port}', '--allow-root',
-             '--ServerApp.port_retries=0', f'--IdentityProvider.token={self.token}', '--LabApp.expose_app_in_browser=True',
-             f'--ServerApp.root_dir={self.notebooks}'], env=self.env, stdout=log, stderr=log, cwd=self.notebooks)
+             '--ServerApp.port_retries=0', f'--IdentityProvider.token={self.token}',
+             '--LabApp.expose_app_in_browser=True', f'--ServerApp.root_dir={self.notebooks}'], env=self.env, stdout=log, stderr=log, cwd=self.notebooks)
         address = f'http://127.0.0.1:{self.port}/api?token={self.token}'
         latest = time.monotonic() + PATIENCE/1000
         while time.monotonic() < latest:
@@ -82,7 +84,7 @@ class Lab:
         return name
 
     def open(self, browser, name, run=True, **context):
-        "A page with the notebook `name` open and, if `run`, all its cells run. `page.troubles` collects what the console says."
+        "A page with the notebook `name` open and, if `run`, run. `page.troubles` collects what the console says."
         page = browser.new_context(viewport=dict(width=1280, height=900), **context).new_page()
         page.set_default_timeout(PATIENCE)
         page.troubles = []
@@ -98,20 +100,25 @@ class Lab:
 
 STATE = '''() => {
     const {sessionContext, content} = jupyterapp.shell.currentWidget ?? {};
-    const code = (content?.widgets ?? []).filter(cell => cell.model.type === 'code' && cell.model.sharedModel.source.trim());
+    const code = (content?.widgets ?? []).map(cell => cell.model)
+        .filter(model => model.type === 'code' && model.sharedModel.source.trim());
     return {
         kernel: sessionContext?.session?.kernel?.status ?? 'none',
-        cells_not_run: code.filter(cell => !(cell.model.executionCount > 0)).length,
-        errors: code.flatMap(cell => cell.model.sharedModel.outputs).filter(o => o.output_type === 'error').map(o => `${o.ename}: ${o.evalue}`),
+        cells_not_run: code.filter(model => !(model.executionCount > 0)).length,
+        errors: code.flatMap(model => model.sharedModel.outputs).filter(output => output.output_type === 'error')
+            .map(output => `${output.ename}: ${output.evalue}`),
         dialog: document.querySelector('.jp-Dialog')?.innerText ?? '',
     };
 }'''
 
 
 def wait_idle(page, all_run=False, timeout=PATIENCE):
-    "Wait until the kernel is idle and, if asked, every cell has run; say what stands in the way if that cannot be or takes too long."
+    "Wait until the kernel is idle and, if asked, every cell has run; say what stands in the way if that takes too long."
     from playwright.sync_api import TimeoutError
-    done = 'all => (o => o.kernel === "idle" && (!all || !o.cells_not_run || o.errors.length))((%s)())' % STATE
+    done = '''all => {
+        const {kernel, cells_not_run, errors} = (%s)();
+        return kernel === 'idle' && (!all || !cells_not_run || errors.length);
+    }''' % STATE
     try: page.wait_for_function(done, arg=all_run, timeout=timeout)
     except TimeoutError: pass
     else:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sotalearn.datasets import EDITION
 from sotalearn.toynette import make_toynette
 
 ROOT = Path(__file__).parent.parent
@@ -22,7 +23,6 @@ TOKEN_LINE = re.compile(r'JupyterLab: (http://127\.0\.0\.1:\d+)/lab/tree/index\.
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
     "A user's home with a small Toynette in fastai's data folder, so that nothing here waits for the large one."
-    from sotalearn.toynette import EDITION
     home = tmp_path_factory.mktemp('home')
     (home/'fastai').mkdir()
     make_toynette(home/'fastai'/'data'/f'toynette-{EDITION}', train=1, val=1, show_progress=False)
@@ -38,19 +38,22 @@ def environment(home, **more):
 @contextmanager
 def running_lab(home, folder, *words, **more):
     "JupyterLab started by `sotalearn lab --no-browser`; gives its address, its token and what was printed."
-    command = [sys.executable, '-m', 'sotalearn.cli', 'lab', '--no-browser', *words]
+    command = [sys.executable, '-m', 'sotalearn.school.cli', 'lab', '--no-browser', *words]
     process = subprocess.Popen(command, cwd=folder, env=environment(home, **more), text=True, stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL, start_new_session=True)
     lines = []
     try:
         for line in process.stdout:
             lines.append(line)
-            if found := TOKEN_LINE.search(line): break
+            found = TOKEN_LINE.search(line)
+            if found: break
         else: pytest.fail(f'no address printed: {lines}')
         address, token = found.groups()
         deadline = time.time() + 60
         while True:
-            try: get(f'{address}/api/status', token); break
+            try:
+                get(f'{address}/api/status', token)
+                break
             except OSError:
                 assert time.time() < deadline and process.poll() is None, 'JupyterLab did not come up'
                 time.sleep(.2)
@@ -83,32 +86,46 @@ def test_in_chinese_in_a_folder_of_ones_own(home, tmp_path):
     assert 'language = zh' in (tmp_path/'我的课程'/'settings.ini').read_text(encoding='utf-8')
 
 
-def test_from_a_wheel_in_an_empty_folder(home, tmp_path):
+def modules(folder):
+    "What of a package has to be installed: its modules, and the front ends beside them."
+    return {path.relative_to(folder).as_posix() for path in folder.rglob('*') if path.suffix in ('.py', '.js')}
+
+
+@pytest.fixture
+def installed(tmp_path):
+    "The course as its wheel installs it, and no clone anywhere near."
     source = tmp_path/'source'
-    for name in ('nbs', 'results', 'sotalearn'):
-        shutil.copytree(ROOT/name, source/name, ignore=shutil.ignore_patterns('.ipynb_checkpoints', '__pycache__', '.*'))
+    unwanted = shutil.ignore_patterns('.ipynb_checkpoints', '__pycache__', '.*')
+    for name in ('nbs', 'results', 'sotalearn'): shutil.copytree(ROOT/name, source/name, ignore=unwanted)
     for name in ('pyproject.toml', 'README.md', 'LICENSE'): shutil.copy(ROOT/name, source/name)
-    subprocess.run([sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', tmp_path/'dist', source], check=True,
-                   capture_output=True, timeout=120)
+    build = [sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', tmp_path/'dist', source]
+    subprocess.run(build, check=True, capture_output=True, timeout=120)
     wheel, = (tmp_path/'dist').glob('*.whl')
-    site, empty = tmp_path/'site', tmp_path/'empty'
-    empty.mkdir()
-    subprocess.run([sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--target', site, wheel], check=True, timeout=120)
     shutil.rmtree(source)
-    code = 'import sotalearn.course as c; print(c.__file__); print(len(c.chapters())); print(c.course_folder("results"))'
-    found = subprocess.run([sys.executable, '-c', code], cwd=empty, env=environment(home, PYTHONPATH=str(site)), text=True,
-                           capture_output=True, check=True).stdout.split()
-    assert found == [str(site/'sotalearn'/'course.py'), str(len(list((ROOT/'nbs').glob('*.ipynb')))), str(site/'sotalearn'/'results')]
-    assert (site/'sotalearn'/'results'/'runs.csv').exists()
-    with running_lab(home, empty, PYTHONPATH=str(site)) as (address, token, printed):
-        assert 'chapters written' in printed and '03_normalization.ipynb' in get(f'{address}/api/contents', token)
+    site = tmp_path/'site'
+    install = [sys.executable, '-m', 'pip', 'install', '-q', '--no-deps', '--no-index', '--target', site, wheel]
+    subprocess.run(install, check=True, timeout=120)
+    return site
+
+
+def test_from_a_wheel_in_an_empty_folder(home, tmp_path, installed):
+    assert modules(installed/'sotalearn') >= modules(ROOT/'sotalearn')
+    assert (installed/'sotalearn'/'results'/'runs.csv').exists()
+    empty = tmp_path/'empty'
+    empty.mkdir()
+    where = subprocess.run([sys.executable, '-c', 'import sotalearn; print(sotalearn.__file__)'], cwd=empty, text=True,
+                           env=environment(home, PYTHONPATH=str(installed)), check=True, capture_output=True).stdout
+    assert where.strip() == str(installed/'sotalearn'/'__init__.py')
+    with running_lab(home, empty, PYTHONPATH=str(installed)) as (address, token, printed):
+        assert f': {len(list((ROOT/"nbs").glob("*.ipynb")))} chapters written' in printed
+        assert '03_normalization.ipynb' in get(f'{address}/api/contents', token)
 
 
 def command(home, folder, *words):
-    "Exit status and standard error of the command."
-    done = subprocess.run([sys.executable, '-m', 'sotalearn.cli', *words], cwd=folder, env=environment(home), text=True,
-                          capture_output=True, timeout=120)
-    return done.returncode, done.stderr
+    "Exit status and both outputs of the command."
+    done = subprocess.run([sys.executable, '-m', 'sotalearn.school.cli', *words], cwd=folder, env=environment(home),
+                          text=True, capture_output=True, timeout=120)
+    return done.returncode, done.stdout, done.stderr
 
 
 def test_a_port_that_is_taken_is_said_before_anything_is_written(home, tmp_path):
@@ -116,19 +133,19 @@ def test_a_port_that_is_taken_is_said_before_anything_is_written(home, tmp_path)
         taken.bind(('127.0.0.1', 0))
         taken.listen()
         port = taken.getsockname()[1]
-        status, said = command(home, tmp_path, 'lab', '--port', str(port), '--no-browser')
-    assert status == 2 and said == f'sotalearn: port must be free, got {port}, which is taken; leave --port out to get a free one\n'
+        status, _, said = command(home, tmp_path, 'lab', '--port', str(port), '--no-browser')
+    assert status == 2
+    assert said == f'sotalearn: port must be free, got {port}, which is taken; leave --port out to get a free one\n'
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_typo_in_settings_is_said_in_one_sentence(home, tmp_path):
     (tmp_path/'settings.ini').write_text('[sotalearn]\nlanguage = en\nepoch = 3\n')
-    status, said = command(home, tmp_path, 'lab', '--no-browser')
+    status, _, said = command(home, tmp_path, 'lab', '--no-browser')
     assert (status, said) == (2, "sotalearn: settings.ini: unknown setting 'epoch'; did you mean 'epochs'?\n")
-    assert [o.name for o in tmp_path.iterdir()] == ['settings.ini']
+    assert [path.name for path in tmp_path.iterdir()] == ['settings.ini']
 
 
 def test_data_makes_toynette_and_says_where(home, tmp_path):
-    done = subprocess.run([sys.executable, '-m', 'sotalearn.cli', 'data', 'toynette'], cwd=tmp_path, env=environment(home),
-                          text=True, capture_output=True, timeout=120)
-    assert done.returncode == 0 and Path(done.stdout.strip()).is_dir() and list(tmp_path.iterdir()) == []
+    status, shown, _ = command(home, tmp_path, 'data', 'toynette')
+    assert status == 0 and Path(shown.strip()).is_dir() and list(tmp_path.iterdir()) == []

@@ -1,0 +1,103 @@
+"""The learner's copy: what was changed stays, in whichever language the course is asked for."""
+import json
+
+import nbformat
+import pytest
+from nbformat.sign import NotebookNotary
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from sotalearn.school.copy import chapters, write_copy
+from sotalearn.settings import LANGUAGES, settings
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    "Settings from files and arguments only."
+    import os
+    for name in list(os.environ):
+        if name.startswith('SOTALEARN_'): monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def small(tmp_path_factory):
+    "Two notebooks in both languages, for tests that need not wait for the chapters."
+    folder = tmp_path_factory.mktemp('course')
+    for name in ('index.ipynb', '02_baseline.ipynb'):
+        cells = [new_markdown_cell('Read', metadata=dict(tags=['en'])),
+                 new_markdown_cell('读', metadata=dict(tags=['zh'])), new_code_cell('train(seed=1)')]
+        nbformat.write(new_notebook(cells=cells), folder/name)
+    return sorted(folder.iterdir())
+
+
+def test_chapters_are_in_reading_order():
+    names = [path.name for path in chapters()]
+    assert names[0] == 'index.ipynb' and names[1:] == sorted(names[1:]) and '01_imagenette.ipynb' in names
+
+
+@pytest.mark.parametrize('language', LANGUAGES)
+def test_the_copy_is_in_one_language_signed_and_without_machinery(tmp_path, language):
+    done = write_copy(tmp_path/'mine', language)
+    assert set(done.values()) == {'written'} and set(done) == {path.name for path in chapters()}
+    assert settings(tmp_path/'mine').language == language
+    other = 'zh' if language == 'en' else 'en'
+    for name in done:
+        nb = nbformat.read(tmp_path/'mine'/name, as_version=4)
+        nbformat.validate(nb)
+        text = nbformat.writes(nb)
+        assert '#|' not in text and f'<img lang=\\"{other}\\"' not in text and f'<div lang=\\"{other}\\"' not in text
+        prose = ''.join(cell.source for cell in nb.cells if cell.cell_type == 'markdown')
+        assert (sum('\u4e00' <= letter <= '\u9fff' for letter in prose) > 50) == (language == 'zh')
+        assert NotebookNotary().check_signature(nb), f'{name} is not signed'
+
+
+def test_a_second_language_does_not_touch_what_was_changed(tmp_path, small):
+    write_copy(tmp_path, 'en', small)
+    mine = tmp_path/'02_baseline.ipynb'
+    kept = mine.read_text(encoding='utf-8').replace('seed=1', 'seed=7')
+    mine.write_text(kept, encoding='utf-8')
+    done = write_copy(tmp_path, 'zh', small)
+    assert mine.read_text(encoding='utf-8') == kept
+    assert done == {'02_baseline.new.ipynb': 'new edition of 02_baseline.ipynb', 'index.ipynb': 'renewed'}
+
+
+def test_metadata_that_jupyter_adds_is_no_change(tmp_path, small):
+    write_copy(tmp_path, 'en', small)
+    mine = tmp_path/'02_baseline.ipynb'
+    nb = nbformat.read(mine, as_version=4)
+    nb.metadata['toc'] = {'base_numbering': 1}
+    nb.cells[0].metadata['collapsed'] = False
+    mine.write_text(json.dumps(nb, indent=4), encoding='utf-8')
+    assert write_copy(tmp_path, 'en', small)[mine.name] == 'current'
+    assert write_copy(tmp_path, 'zh', small)[mine.name] == 'renewed'
+
+
+def test_files_of_the_learners_with_names_of_ours_are_kept(tmp_path, small):
+    (tmp_path/'index.ipynb').write_text('my own notes')
+    assert write_copy(tmp_path, 'en', small)['index.new.ipynb'] == 'new edition of index.ipynb'
+    (tmp_path/'index.new.ipynb').write_text('mine as well')
+    assert write_copy(tmp_path, 'zh', small)['index.new2.ipynb'] == 'new edition of index.ipynb'
+    assert (tmp_path/'index.ipynb').read_text() == 'my own notes'
+    assert (tmp_path/'index.new.ipynb').read_text() == 'mine as well'
+
+
+@pytest.mark.parametrize('memory', ['', '{"files": {', '[]', '{"files": 3, "editions": {}}'])
+def test_a_memory_that_cannot_be_read_loses_nothing(tmp_path, small, memory):
+    write_copy(tmp_path, 'en', small)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob('*.ipynb')}
+    (tmp_path/'.sotalearn'/'written.json').write_text(memory)
+    write_copy(tmp_path, 'zh', small)
+    assert all((tmp_path/name).read_bytes() == content for name, content in before.items())
+
+
+def test_settings_of_the_learner_are_kept_but_for_the_language_asked_for(tmp_path, small):
+    (tmp_path/'settings.ini').write_text('# mine\n[sotalearn]\nepochs = 9\nlanguage = en\n')
+    write_copy(tmp_path, 'zh', small)
+    assert (tmp_path/'settings.ini').read_text() == '# mine\n[sotalearn]\nepochs = 9\nlanguage = zh\n'
+    assert (settings(tmp_path).epochs, settings(tmp_path).language) == (9, 'zh')
+
+
+def test_a_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path/'file').write_text('x')
+    with pytest.raises(ValueError, match='folder must be a directory or not exist yet'): write_copy(tmp_path/'file')
+    with pytest.raises(ValueError, match='language must be one of en, zh'): write_copy(tmp_path/'new', 'de')
+    assert not (tmp_path/'new').exists()

@@ -1,0 +1,57 @@
+"""Saved models: nothing overwritten unasked, nothing run from a stranger's file, no wait for fastai."""
+import os
+import pickle
+import subprocess
+import sys
+
+import pytest
+
+from sotalearn.models import load_model, save_model
+from sotalearn.recipes import Recipe
+from sotalearn.toynette import make_toynette
+
+training = pytest.importorskip('sotalearn.training')
+
+
+@pytest.fixture(scope='module')
+def learn(tmp_path_factory):
+    "A learner that was not trained: whether a model is saved well does not depend on what it knows."
+    small = make_toynette(tmp_path_factory.mktemp('data')/'small', train=8, val=2, show_progress=False)
+    return training.make_learner(Recipe(dataset=str(small), size=32, bs=16))
+
+
+def test_importing_the_room_costs_no_import_of_fastai():
+    code = "import sys, sotalearn.models; assert not {'fastai', 'pandas', 'matplotlib'} & set(sys.modules)"
+    subprocess.run([sys.executable, '-c', code], check=True, timeout=120)
+
+
+def test_saving_never_overwrites_unasked(learn, tmp_path):
+    file = save_model(learn, tmp_path/'model')
+    file.write_bytes(b'last night')
+    with pytest.raises(ValueError, match='which exists'): save_model(learn, tmp_path/'model.safetensors')
+    assert file.read_bytes() == b'last night' and list(tmp_path.iterdir()) == [file]
+    assert save_model(learn, file, overwrite=True) == file and load_model(file).size == 32
+
+
+def test_a_learner_of_unknown_architecture_is_asked_for_it(learn, tmp_path):
+    unknown = training.Learner(learn.dls, learn.model, loss_func=learn.loss_func)
+    with pytest.raises(ValueError, match='arch must be one of xresnet18'): save_model(unknown, tmp_path/'model')
+    assert not list(tmp_path.iterdir())
+    assert load_model(save_model(unknown, tmp_path/'model', arch='xresnet18')).arch == 'xresnet18'
+
+
+class Harm:
+    "Makes a folder when it is unpickled."
+
+    def __init__(self, folder): self.folder = folder
+
+    def __reduce__(self): return os.mkdir, (self.folder,)
+
+
+def test_nothing_in_a_strangers_file_is_run(tmp_path):
+    file = tmp_path/'model.safetensors'
+    file.write_bytes(pickle.dumps(Harm(str(tmp_path/'harm'))))
+    with pytest.raises(ValueError, match='path must be a safetensors file'): load_model(file)
+    assert not (tmp_path/'harm').exists()
+    pickle.loads(file.read_bytes())
+    assert (tmp_path/'harm').exists()           # the file was a harmful one

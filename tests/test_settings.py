@@ -1,0 +1,66 @@
+"""Settings from files and the environment, and files that are written whole: what a cell does not show."""
+import threading
+
+import pytest
+
+from sotalearn.files import write_atomic
+from sotalearn.settings import LANGUAGES, Settings, find_settings, results_path, settings, settings_text
+
+
+@pytest.fixture(autouse=True)
+def no_environment(monkeypatch):
+    "Settings from files and arguments only."
+    import os
+    for name in list(os.environ):
+        if name.startswith('SOTALEARN_'): monkeypatch.delenv(name)
+
+
+@pytest.mark.parametrize('language', LANGUAGES)
+def test_settings_text_reads_back_as_the_defaults(tmp_path, language):
+    (tmp_path/'settings.ini').write_text(settings_text(language), encoding='utf-8')
+    assert settings(tmp_path) == Settings(language=language)
+
+
+def test_another_projects_settings_are_passed_over(tmp_path):
+    (tmp_path/'settings.ini').write_text(settings_text(epochs=7))
+    below = tmp_path/'a'/'b'
+    below.mkdir(parents=True)
+    (below/'settings.ini').write_text('[DEFAULT]\nepochs = nonsense\n')
+    assert find_settings(below) == tmp_path/'settings.ini'
+    assert settings(below).epochs == 7
+    assert results_path(below) == tmp_path/'results'/'runs.csv'
+
+
+@pytest.mark.parametrize('variable, value, complaint', [
+    ('SOTALEARN_EPOCHS', '0', 'epochs must be a whole number from 1 to 1000, got 0'),
+    ('SOTALEARN_BS', '6.5', "bs must be a whole number from 1 to 65536, got '6.5'"),
+    ('SOTALEARN_DATASET', '', 'dataset must not be empty')])
+def test_a_bad_variable_is_named_in_one_sentence(tmp_path, monkeypatch, variable, value, complaint):
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(ValueError) as caught: settings(tmp_path)
+    assert str(caught.value) == f'environment variable {variable}: {complaint}'
+
+
+def test_a_binary_settings_file_is_named(tmp_path):
+    (tmp_path/'settings.ini').write_bytes(b'[sotalearn]\nepochs = \xff\xfe\n')
+    with pytest.raises(ValueError, match='settings.ini: '): settings(tmp_path)
+
+
+def test_writing_fails_whole(tmp_path, monkeypatch):
+    path = tmp_path/'a.txt'
+    write_atomic(path, 'old')
+    monkeypatch.setattr('os.replace', lambda *_: (_ for _ in ()).throw(OSError('disk full')))
+    with pytest.raises(OSError): write_atomic(path, 'new')
+    assert path.read_text() == 'old' and [left.name for left in tmp_path.iterdir()] == ['a.txt']
+
+
+def test_readers_never_see_half_a_file(tmp_path):
+    path, seen = tmp_path/'a.txt', set()
+    write_atomic(path, 'a'*100_000)
+    writer = threading.Thread(target=lambda: [write_atomic(path, letter*100_000) for letter in 'bcdefgh'])
+    writer.start()
+    while writer.is_alive():
+        text = path.read_text()
+        seen.add((len(text), len(set(text))))
+    writer.join()
+    assert seen <= {(100_000, 1)}
