@@ -17,9 +17,10 @@ import traitlets
 from PIL import Image
 
 import sotalearn
-from ..course import LANGUAGES, check_choice, settings
+from ..checks import check_choice
 from .controls import Choice, Slider
 from .page import CSS_DPI, Layout, Page
+from ..settings import LANGUAGES, say, settings
 
 # %% ../../nbs/demos/base.ipynb #db000008
 _DENSITIES = (1, 2)                # dots for a CSS pixel: the page asks for those of its screen; a stored picture has 2
@@ -180,11 +181,11 @@ class Demo(anywidget.AnyWidget):
     # ------------------------------------------------------------ HTML
 
     def _spec(self, language, controls=None):
-        say = lambda en, zh: zh if language == 'zh' else en
+        in_its = partial(say, language=language)
         return dict(id=self._id, language=language, size=[round(inches*CSS_DPI) for inches in self.size],
-                    controls=[control.spec(say) for control in controls or self.controls], values=self.values,
+                    controls=[control.spec(in_its) for control in controls or self.controls], values=self.values,
                     note=self.note,
-                    words={name: say(*words) for name, words in _WORDS.items()}, mime='image/webp',
+                    words={name: in_its(*words) for name, words in _WORDS.items()}, mime='image/webp',
                     failed=False, stand_in=self._stands_in)
 
     def _stored_values(self, controls):

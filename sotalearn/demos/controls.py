@@ -9,7 +9,7 @@ __all__ = ['Slider', 'Choice']
 import math
 from dataclasses import dataclass, replace
 
-from ..course import check_choice, check_number
+from ..checks import check_choice, check_number
 
 # %% ../../nbs/demos/controls.ipynb #dc000006
 @dataclass(frozen=True)

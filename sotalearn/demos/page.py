@@ -22,6 +22,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from ..figures import COLOURS, chinese_font
+from ..settings import say
 
 # %% ../../nbs/demos/page.ipynb #d9000008
 @dataclass(frozen=True)
@@ -137,7 +138,7 @@ class Page:
 
     def say(self, en, zh):
         "The text in the page's language: English in a figure where no font has the Chinese characters."
-        return zh if self.language == 'zh' and (self.draws_language or self._is_told_only) else en
+        return say(en, zh, self.language if self.draws_language or self._is_told_only else 'en')
 
     def alt(self, en, zh):
         "What the figure shows, for readers who do not see it; without it they are told the panels' texts and numbers."
@@ -166,22 +167,19 @@ class Page:
         boxes = self._artist(panel, PolyCollection, [])
         self._set(boxes, verts=_corners(left, bottom, width, height), facecolor=colours, **style)
 
-    def bars(self, panel, shares, names, colours, title=''):
-        "A bar from left to right for each share in [0, 1], its name before and its number behind it; 0 has no number."
+    def bars(self, panel, shares, names, colours, title='', numbers=True):
+        "A bar from left to right for each share in [0, 1], its name before it; behind it its number, if it is not 0."
         shares, rows = np.asarray(shares, float), np.arange(len(names))
         self.axes(panel, title, xlim=(0, 1), xticks=(0, 1), ylim=(len(names) - .5, -.5), yticks=rows, yticklabels=names)
         self.boxes(panel, 0, rows - .35, shares, .7, colours)
-        numbers = [f'{share:.2f}' if share else '' for share in shares]
-        for row, share, number, colour in zip(rows, shares, numbers, colours, strict=True):
-            self._text(panel, number, share + .06, row, 'transData', color=colour, fontsize=9)
-        self._tell(', '.join(f'{name} {number}' for name, number in zip(names, numbers) if number))
+        texts = [f'{share:.2f}' if share else '' for share in shares]
+        for row, share, text, colour in zip(rows, shares, texts, colours, strict=True):
+            if numbers: self.label(panel, text, share + .06, row, color=colour)
+        self._tell(', '.join(f'{name} {text}' for name, text in zip(names, texts) if text))
 
-    def columns(self, panel, heights, colours, numbers=()):
-        "A bar upwards for each height, at 0, 1, 2 …; a text above those that have one in `numbers`."
-        places = np.arange(len(heights))
-        self.boxes(panel, places - .35, 0, .7, heights, colours)
-        for x, height, number in zip(places, heights, numbers):
-            self._text(panel, number, x, height, 'transData', ha='center', va='bottom', fontsize=9)
+    def columns(self, panel, heights, colours):
+        "A bar upwards for each height, at 0, 1, 2 … in the axes' units."
+        self.boxes(panel, np.arange(len(heights)) - .35, 0, .7, heights, colours)
 
     def line(self, panel, x, y, colour, **style):
         "A curve through the points (x, y), in the axes' units; `style` as for matplotlib's `Line2D`."
@@ -205,6 +203,10 @@ class Page:
         self._text(panel, text, x, y, 'transAxes', **style)
         self._tell(' '.join(text.split()))
 
+    def label(self, panel, text, x, y, **style):
+        "A text at (x, y) in the axes' units."
+        self._text(panel, text, x, y, 'transData', **dict(fontsize=9) | style)
+
     def table(self, panel, columns, rows, colours):
         "Names to the left, texts in columns; `columns` holds their titles, `rows` a name and the texts for each row."
         edges = np.linspace(1, .55, len(columns))[::-1] if len(columns) > 1 else [1]
@@ -216,8 +218,8 @@ class Page:
         self._tell(', '.join(' '.join(row) for row in rows))
 
     def code(self, panel, text, **style):
-        "A line of code or two."
-        self.text(panel, text, **dict(family='DejaVu Sans Mono', linespacing=1.4) | style)
+        "A line of code or two, from the panel's upper edge down."
+        self.text(panel, text, **dict(y=1, va='top', family='DejaVu Sans Mono', linespacing=1.4) | style)
 
     # ------------------------------------------------------------ what a demo uses
 

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from ..course import check_choice
-from ..toynette import CHINESE_NAMES, CLASSES, dataset_folder, scene
+from ..checks import check_choice
+from ..datasets import dataset_folder
+from ..toynette import CHINESE_NAMES, CLASSES, scene
 
 # %% ../../nbs/demos/pictures.ipynb #df000006
 EXAMPLES = dict(church=11, gas_pump=3)    # pictures of Toynette on which the object is whole and large
