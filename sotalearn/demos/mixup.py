@@ -94,7 +94,7 @@ def alpha_demo(language:str=None, # 'en' or 'zh'; that of the settings by defaul
     used = drawn[199:]
 
     @demo(Slider('alpha', ('alpha: how strongly to blend', 'alpha：混合的强度'), .1, 2, .1, start=.4),
-          mosaic='ggggg;ttttt;abcde', widths=(.86,)*5, heights=(2, .25, .86), gaps=(.14, .37), margins=(.2, .2, .4, .1))
+          mosaic='ggggg;ttttt;abcde', widths=(.86,)*5, heights=(2, .32, .86), gaps=(.14, .37), margins=(.2, .2, .4, .1))
     def frame(page, alpha):
         mean, most = weight_facts(alpha)['mean'], 100*weight_facts(alpha)['above_90']
         en, zh = (f'alpha {alpha:.1f}\nmean weight {mean:.2f} (black line)\n{most:.0f} % above 0.9',

@@ -91,8 +91,8 @@ def _accuracy_limits(measured):
 
 def _told(names, example, average, n, how, accuracy, items):
     "An example and what the views say of it together, in English and in Chinese."
-    right, plain, target, answer = average[example.target], example.probs[0, example.target], *(
-        [name[i] for name in names] for i in (example.target, average.argmax()))
+    right, plain = average[example.target], example.probs[0, example.target]
+    target, answer = ([spoken[i] for spoken in names] for i in (example.target, average.argmax()))
     return (f'A {target[0]}, plain and {n} times augmented, {how} of the predictions: {right:.2f} for the right class, {plain:.2f} '
             f'from the plain view alone; the answer is {answer[0]}. On all {items} pictures: {accuracy:.1f} %.',
             f'{target[1]}：原样一次，增强 {n} 次，预测取{dict(mean="平均值", max="最大值")[how]}，正确类别得 {right:.2f}，只看原样是 {plain:.2f}；'
@@ -138,6 +138,6 @@ def tta_demo(learn=None, # a trained fastai Learner; without it a quick model is
         page.line('l', range(_MOST + 1), accuracy[:_MOST + 1], green, linewidth=2)
         page.dots('l', [n], [accuracy[n]], green, markersize=8)
         page.code('k', f"average_views(probs[:{1 + n}], '{how}'" + (f', beta={beta:.2f})' if how == 'mean' else ')'))
-        page.alt(*_told(list(zip(*names)), example, average, n, how, accuracy[n], items))
+        page.alt(*_told(names, example, average, n, how, accuracy[n], items))
 
     return frame(language, n=n, how=how, beta=beta)
