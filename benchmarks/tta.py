@@ -10,13 +10,16 @@ Processor seconds, this process's and its loading processes', stand beside those
 machine change only the latter.
 """
 import argparse, json, os, platform, statistics, sys, time
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from sotalearn.data import dataset, dataset_name   # noqa: E402
+from sotalearn.data import dataset   # noqa: E402
 from fastai.vision.all import accuracy, default_device, set_seed   # noqa: E402
-from sotalearn.training import Recipe, make_learner   # noqa: E402
+from sotalearn.datasets import dataset_name   # noqa: E402
+from sotalearn.recipes import Recipe   # noqa: E402
+from sotalearn.training import make_learner   # noqa: E402
 from sotalearn.tta import average_views, has_bf16, predict_views, view_costs   # noqa: E402
 
 N, BETA = 4, .25
@@ -25,7 +28,7 @@ N, BETA = 4, .25
 def trained(size, epochs):
     "A learner without bfloat16 in its callbacks: `get_preds` and `tta` run as fastai runs them."
     recipe = Recipe(dataset=dataset_name(dataset('auto')), size=size, epochs=epochs, seed=1)
-    teacher = make_learner(Recipe(**{**vars(recipe), 'bf16': has_bf16(default_device())}))
+    teacher = make_learner(replace(recipe, bf16=has_bf16(default_device())))
     print(f'training {epochs} epochs on {recipe.dataset} at {size} px …', file=sys.stderr, flush=True)
     with teacher.no_bar(), teacher.no_logging(): teacher.fit_one_cycle(epochs, recipe.lr)
     learn = make_learner(recipe)
@@ -72,10 +75,11 @@ def summary(rows):
     for way, row in rows.items():
         apart = [a - b for a, b in zip(row['accuracy'], rows['fastai tta']['accuracy'])]
         spread = statistics.stdev(apart) if len(apart) > 1 else float('nan')
-        table.append(dict(way=way, seconds=round(middle(row['seconds']), 2), ratio=round(ratio(row, 'seconds'), 2),
-                          cpu_seconds=round(middle(row['cpu_seconds']), 2), cpu_ratio=round(ratio(row, 'cpu_seconds'), 2),
-                          accuracy=round(statistics.mean(row['accuracy']), 2), to_fastais_tta=round(statistics.mean(apart), 2),
-                          spread_of_draws=round(spread, 2), standard_error=round(spread/len(apart)**.5, 2)))
+        numbers = dict(seconds=middle(row['seconds']), ratio=ratio(row, 'seconds'),
+                       cpu_seconds=middle(row['cpu_seconds']), cpu_ratio=ratio(row, 'cpu_seconds'),
+                       accuracy=statistics.mean(row['accuracy']), to_fastais_tta=statistics.mean(apart),
+                       spread_of_draws=spread, standard_error=spread/len(apart)**.5)
+        table.append(dict(way=way, **{name: round(number, 2) for name, number in numbers.items()}))
     return table
 
 
@@ -98,8 +102,8 @@ def main():
     print(f'\nmilliseconds for a picture and view:\n{costs.to_string()}')
     print(f'{learn.recipe.dataset}, {len(dl.dataset)} pictures at {chosen.size} px, {chosen.rounds} rounds; '
           f'load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores')
-    result = dict(dataset=learn.recipe.dataset, pictures=len(dl.dataset), size=chosen.size, n=N, beta=BETA, cores=os.cpu_count(),
-                  load=[round(o, 1) for o in os.getloadavg()], python=platform.python_version(), rows=table,
+    result = dict(dataset=learn.recipe.dataset, pictures=len(dl.dataset), size=chosen.size, n=N, beta=BETA,
+                  cores=os.cpu_count(), load=[round(o, 1) for o in os.getloadavg()], python=platform.python_version(), rows=table,
                   costs=costs.ms.to_dict(), raw=rows)
     path = Path(chosen.path)
     path.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')

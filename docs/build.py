@@ -13,7 +13,8 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 import nbformat
 
 import contents, links, reader
-from sotalearn.course import LANGUAGES, write_atomic
+from sotalearn.files import write_atomic
+from sotalearn.settings import LANGUAGES
 
 ROOT = HERE.parent
 ADDRESS = os.environ.get('SITE_URL', 'http://localhost:8000').rstrip('/')

@@ -19,8 +19,8 @@ from fastprogress.fastprogress import IN_NOTEBOOK, progress_bar
 from filelock import FileLock, Timeout
 
 from .checks import check_choice, check_limits
-from .data import choose_images, dataset
 from .datasets import DATASETS, dataset_folder, dataset_name
+from .pictures import choose_images, dataset
 from .recipes import MEASURED, Recipe, changed_fields, course_table, epochs_of, own_table, read_runs, recipe_of
 from .resizing import fit_stages
 from .settings import results_path, say

@@ -83,7 +83,7 @@ def mixup_weights(n:int, # 1 or more
     t = torch.distributions.Beta(alpha, alpha).sample((check_whole(n, 'n', 1),))
     return torch.maximum(t, 1 - t)
 
-# %% ../nbs/06_mixup.ipynb #fa38573a
+# %% ../nbs/06_mixup.ipynb #4c1e7a02
 def weight_facts(alpha:float=.4, # from 0.01 to 100
                 )->dict: # `mean`, `median`, and the shares `above_90` and `above_99` of the weights above 0.9 and 0.99
     "What to expect of `mixup_weights`, computed from the Beta distribution."

@@ -155,4 +155,6 @@ def transfer_learner(model, # `Sequential` that ends in a `Linear` layer, as fas
         raise ValueError(f'model must end in a Linear layer, got {type(last).__name__}')
     model = deepcopy(model)
     model[-1] = torch.nn.Linear(last.in_features, dls.c)
-    return Learner(dls, model, splitter=lambda layers: [params(layers[:-1]), params(layers[-1])], **kwargs)
+
+    def body_and_head(model): return [params(model)[:-2], params(model)[-2:]]        # its weights and biases come last
+    return Learner(dls, model, splitter=body_and_head, **kwargs)

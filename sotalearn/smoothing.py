@@ -56,7 +56,7 @@ def calibration(probs:Tensor, # floating point, shape (n, classes), 2 classes or
     ece = (confidence - right).abs().sum()/len(probs)
     return dict(ece=ece.item(), confidence=confidence/count, accuracy=right/count, count=count)
 
-# %% ../nbs/07_label_smoothing.ipynb #da804956
+# %% ../nbs/07_label_smoothing.ipynb #9b3f60d5
 def _check_probs(probs):
     "`probs` as a plain float64 tensor of shape (n, classes), or a `ValueError`."
     if not isinstance(probs, Tensor) or not probs.is_floating_point() or probs.ndim != 2 or probs.shape[1] < 2:

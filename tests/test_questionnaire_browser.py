@@ -2,10 +2,9 @@
 import pytest
 
 from lab import CHROMIUM, Lab, chromium, our_troubles
-from sotalearn.course import LANGUAGES
-from sotalearn.quiz import Message
-from sotalearn.questionnaire import QUESTIONS, card
-from sotalearn.exercises import EXERCISES
+from sotalearn.school.exercises import EXERCISES
+from sotalearn.school.questionnaire import QUESTIONS, card
+from sotalearn.settings import LANGUAGES
 
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`')
 FORMS = {name: task for name, task in {**QUESTIONS, **EXERCISES}.items() if task.form}
@@ -58,7 +57,7 @@ def some_answers(form):
     letters, right = list(form.options), form.right
     if form.kind == 'one': return [[o] for o in letters]
     if form.kind == 'many': return [[o] for o in letters] + [right, letters] + [sorted({*right, o}) for o in letters]
-    order = list(FORMS[next(n for n, o in FORMS.items() if o.form is form)]._order())
+    order = list(form.example())
     return [[o] for o in letters] + [order, order[::-1], order[1:], [*order, *(o for o in letters if o not in right)]] + [
         [*order[:i], order[i + 1], order[i], *order[i + 2:]] for i in range(len(order) - 1)]
 
@@ -74,7 +73,7 @@ def test_the_page_says_what_python_says(browser, file):
             for answer, (said, right) in zip(answers, told):
                 message = task.form(answer)
                 assert right == bool(message), (name, answer)
-                meant = bare(Message._HEADS[bool(message)][i] + message.text[i])
+                meant = bare(message.told()[i])
                 assert bare(said).startswith(meant), f'{name} {answer}: {said!r}, in Python {message.text[i]!r}'
     assert page.requests == [file.as_uri()] and page.troubles == []
 
@@ -131,7 +130,7 @@ def test_every_control_has_a_name(browser, file):
 def test_in_jupyterlab_the_keys_are_the_questions_and_a_check_is_kept(browser, tmp_path):
     with Lab(tmp_path/'lab') as lab:
         (lab.notebooks/'settings.ini').write_text('[sotalearn]\nlanguage = zh\n')
-        name = lab.write('quiz.ipynb', 'from sotalearn.questionnaire import *\nq2', "q2.check('c')", "q2.check('b')", 'card()')
+        name = lab.write('quiz.ipynb', 'from sotalearn.school.questionnaire import *\nq2', "q2.check('c')", "q2.check('b')", 'card()')
         page = lab.open(browser, name)
         root = page.locator('.sotalearn-quiz[data-task=q2]:not([hidden])')
         assert root.get_attribute('lang') == 'zh' and page.locator('.sotalearn-quiz:not([hidden])').count() == 1

@@ -60,8 +60,9 @@ def _jupyter_command(folder, port, browser):
 
 def _report(folder, done):
     "Say what `write_copy` has done, and which chapters of the learner's have a new edition beside them."
-    written = sum(what in ('written', 'renewed') for what in done.values())
-    told = f'{written} chapters written, {len(done) - written} as they were' if written else 'your chapters'
+    chapters = [what for name, what in done.items() if '/' not in name]        # below are those that they link to
+    written = sum(what in ('written', 'renewed') for what in chapters)
+    told = f'{written} chapters written, {len(chapters) - written} as they were' if written else 'your chapters'
     print(f'{folder}: {told}')
     for name, what in done.items():
         if what.startswith('new edition'): print(f'  {name}: {what}, which you have changed; yours is as you left it')
@@ -106,7 +107,7 @@ def train(**changes, # fields of `Recipe`
          ):
     "Train the recipe of the settings with `changes`, record the run and print it."
     recipe = Recipe.from_settings(**changes)
-    from sotalearn.experiments import run          # after the recipe: a mistake in it is told at once
+    from sotalearn.bookkeeping import run          # after the recipe: a mistake in it is told at once
     for name, value in run(recipe).result.items(): print(f'{name:18} {value}')
 
 
@@ -132,10 +133,10 @@ def compare(recipes:str, # names of `TECHNIQUES` with commas between them, the b
     names, seeds = _names(recipes), _seeds(seeds)
     offered = course_recipes(**asdict(Recipe.from_settings(**shared)))
     chosen = {name: offered[name] for name in names}
-    from sotalearn import experiments
+    from sotalearn import bookkeeping, experiments
     if missing:
-        todo = experiments.missing_runs(chosen, seeds)
-        for recipe in todo: print(experiments.names_of(recipe, chosen))
+        todo = bookkeeping.missing_runs(chosen, seeds)
+        for recipe in todo: print(bookkeeping.names_of(recipe, chosen))
         print(f'{len(todo)} runs are missing')
     else:
         with redirect_stdout(sys.stderr):               # the table alone goes into a pipe

@@ -6,7 +6,7 @@
 __all__ = ['in_language', 'chapters', 'write_copy']
 
 # %% ../../nbs/tools/copy.ipynb #21f8390d
-import hashlib, json, platform, re
+import hashlib, json, os, platform, re
 from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
@@ -45,7 +45,7 @@ def _speak_one(html, language):
 
 def _code_for_learners(cell, language):
     "Take nbdev's lines out of a code cell and fold it if it says so; its outputs speak one language."
-    if 'code-fold' in _directives(cell.source): cell.metadata['jupyter'] = dict(source_hidden=True)
+    if {'code-fold', 'hide'} & _directives(cell.source): cell.metadata['jupyter'] = dict(source_hidden=True)
     cell.source = '\n'.join(line for line in cell.source.splitlines() if not line.startswith('#|'))
     # A widget lives in its kernel. Stored, Jupyter would show an error in its place.
     cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get('data', {})]
@@ -54,14 +54,14 @@ def _code_for_learners(cell, language):
         if 'text/html' in data: data['text/html'] = _speak_one(data['text/html'], language)
 
 
-def _for_learners(cell, language):
+def _for_learners(cell, language, dropped):
     "A copy of the cell as a learner gets it, or None where nothing is left of it."
     tags = set(cell.metadata.get('tags', []))
     if tags & (set(LANGUAGES) - {language}): return None
     cell = deepcopy(cell)
     cell.metadata.pop('tags', None)
     if cell.cell_type == 'code':
-        if {'hide', 'default_exp'} & _directives(cell.source): return None
+        if dropped & _directives(cell.source): return None
         _code_for_learners(cell, language)
         if not cell.source.strip(): return None
     return cell
@@ -69,10 +69,12 @@ def _for_learners(cell, language):
 
 def in_language(nb:nbformat.NotebookNode, # with both languages; it is not changed
                 language:str, # 'en' or 'zh'
+                machinery:bool=False, # keep the cells that nbdev hides, folded: a notebook of tools needs them to run
                )->nbformat.NotebookNode: # a new notebook; a cell with `#| code-fold: true` opens with a click
     "`nb` as a learner gets it: without the other language, cells that nbdev hides, and nbdev's `#|` lines."
     check_choice(language, 'language', LANGUAGES)
-    cells = [_for_learners(cell, language) for cell in nb.cells]
+    dropped = {'default_exp'} if machinery else {'default_exp', 'hide'}
+    cells = [_for_learners(cell, language, dropped) for cell in nb.cells]
     metadata = dict(kernelspec=_KERNEL, language_info=_LANGUAGE_INFO)
     return nbformat.v4.new_notebook(cells=[cell for cell in cells if cell], metadata=metadata)
 
@@ -83,7 +85,20 @@ def chapters()->list: # paths, the home page first
     return [folder/'index.ipynb', *sorted(folder.glob('[0-9]*.ipynb'))]
 
 
-_MEMORY = '.sotalearn/written.json'
+def _with_linked(paths):
+    "Notebooks of the course and all that they link to, those first that are met first."
+    found = list(paths)
+    for path in found:              # which grows meanwhile
+        for link in re.findall(r'\]\(([\w./-]+\.ipynb)', path.read_text(encoding='utf-8')):
+            target = Path(os.path.normpath(path.parent/link))
+            if target.is_file() and target not in found: found.append(target)
+    return found
+
+
+def _place_of(source):
+    "Where a notebook stands in the copy: as in the course."
+    course = course_folder('chapters')
+    return source.relative_to(course) if source.is_relative_to(course) else Path(source.name)
 
 
 def _fingerprint(text):
@@ -99,23 +114,52 @@ def _fingerprint(text):
 def _fingerprint_of(path): return _fingerprint(path.read_text(encoding='utf-8', errors='replace'))
 
 
-def _recall(folder):
-    "What `write_copy` wrote into `folder` before. A memory that cannot be read counts as none, so every file is kept."
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        saved = json.loads((folder/_MEMORY).read_text(encoding='utf-8'))
-        return dict(files=dict(saved['files']), editions=dict(saved['editions']))
-    return dict(files={}, editions={})
+class _Copy:
+    "A learner's folder, and what `write_copy` has put there: fingerprints by the file's place."
+    memory = Path('.sotalearn')/'written.json'
 
+    def __init__(self, folder):
+        self.folder, self.files, self.editions = folder, {}, {}
+        with suppress(OSError, ValueError, KeyError, TypeError):    # unreadable, it counts as none: every file is kept
+            saved = json.loads((folder/self.memory).read_text(encoding='utf-8'))
+            self.files, self.editions = dict(saved['files']), dict(saved['editions'])
 
-def _is_ours(path, memory):
-    "Is the file at `path` as `write_copy` left it?"
-    return memory['files'].get(path.name) == _fingerprint_of(path)
+    def name(self, path): return path.relative_to(self.folder).as_posix()
 
+    def is_ours(self, path):
+        "Is the file as `write_copy` left it?"
+        return self.files.get(self.name(path)) == _fingerprint_of(path)
 
-def _place_beside(path, memory):
-    "A name beside `path` that is free, or that holds an older edition nobody has changed."
-    places = [path.with_name(f'{path.stem}.new{number or ""}{path.suffix}') for number in (0, *range(2, 1000))]
-    return next(place for place in places if not place.exists() or _is_ours(place, memory))
+    def beside(self, path):
+        "A path beside `path` that is free, or that holds an older edition nobody has changed."
+        places = [path.with_name(f'{path.stem}.new{number or ""}{path.suffix}') for number in (0, *range(2, 1000))]
+        return next(place for place in places if not place.exists() or self.is_ours(place))
+
+    def put(self, path, text):
+        "Write a notebook that is ours, and remember that it is."
+        write_atomic(path, text)
+        self.files[self.name(path)] = _fingerprint(text)
+
+    def publish(self, path, text):
+        "Write an edition of a notebook to `path` or beside it; the file's name and what was done."
+        name, edition = self.name(path), _fingerprint(text)
+        offered = self.editions.get(name) == edition
+        self.editions[name] = edition
+        if not path.exists():
+            self.put(path, text)
+            return name, 'written'
+        if _fingerprint_of(path) == edition: return name, 'current'
+        if self.is_ours(path):
+            self.put(path, text)
+            return name, 'renewed'
+        if offered: return name, 'kept'
+        beside = self.beside(path)
+        self.put(beside, text)
+        return self.name(beside), f'new edition of {name}'
+
+    def save(self):
+        "Remember what was written."
+        write_atomic(self.folder/self.memory, json.dumps(dict(files=self.files, editions=self.editions), indent=1))
 
 
 def _remember_language(path, language):
@@ -126,33 +170,9 @@ def _remember_language(path, language):
     if changed != text: write_atomic(path, changed.encode('utf-8', 'surrogateescape'))
 
 
-def _put(path, text, memory):
-    "Write a notebook that is ours, and remember that it is."
-    write_atomic(path, text)
-    memory['files'][path.name] = _fingerprint(text)
-
-
-def _publish(text, target, memory):
-    "Write the edition `text` of a notebook to `target` or beside it; the file's name and what was done."
-    edition = _fingerprint(text)
-    offered = memory['editions'].get(target.name) == edition
-    memory['editions'][target.name] = edition
-    if not target.exists():
-        _put(target, text, memory)
-        return target.name, 'written'
-    if _fingerprint_of(target) == edition: return target.name, 'current'
-    if _is_ours(target, memory):
-        _put(target, text, memory)
-        return target.name, 'renewed'
-    if offered: return target.name, 'kept'
-    beside = _place_beside(target, memory)
-    _put(beside, text, memory)
-    return beside.name, f'new edition of {target.name}'
-
-
 def write_copy(folder:str, # a path; made if it is not there, and given a settings.ini if it has none
                language:str='en', # 'en' or 'zh'
-               sources:list=None, # paths of notebooks; the course's chapters by default
+               sources:list=None, # paths of notebooks; the course's chapters by default, and what they link to
               )->dict: # file → 'written', 'current', 'renewed', 'kept' (yours, nothing newer) or 'new edition of …'
     "Write the chapters in one language into a folder of the learner's, and never over the learner's work."
     check_choice(language, 'language', LANGUAGES)
@@ -160,13 +180,15 @@ def write_copy(folder:str, # a path; made if it is not there, and given a settin
     if folder.exists() and not folder.is_dir():
         raise ValueError(f'folder must be a directory or not exist yet, got the file {str(folder)!r}')
     folder.mkdir(parents=True, exist_ok=True)
-    memory, done = _recall(folder), {}
-    for source in sources or chapters():
-        text = nbformat.writes(in_language(nbformat.read(source, as_version=4), language)) + '\n'
-        name, what = _publish(text, folder/Path(source).name, memory)
+    copy, done = _Copy(folder), {}
+    for source in sources or _with_linked(chapters()):
+        place = _place_of(Path(source))
+        nb = in_language(nbformat.read(source, as_version=4), language, machinery=len(place.parts) > 1)
+        text = nbformat.writes(nb) + '\n'
+        name, what = copy.publish(folder/place, text)
         done[name] = what
         # Jupyter plays stored outputs only in a signed notebook; unsigned ones show a still picture.
         with suppress(Exception): NotebookNotary().sign(nbformat.reads(text, as_version=4))
     _remember_language(folder/SETTINGS_FILE, language)
-    write_atomic(folder/_MEMORY, json.dumps(memory, indent=1))
+    copy.save()
     return done
