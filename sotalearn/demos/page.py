@@ -145,9 +145,10 @@ class Page:
         self._alt = self.say(en, zh)
 
     def once(self, function, *args):
-        "What `function(*args)` returns, called on the page's first frame only: the data of all frames."
-        if function not in self._kept: self._kept[function] = function(*args)
-        return self._kept[function]
+        "What `function(*args)` returns, called once for the same arguments: data that all frames share."
+        key = function, *map(id, args)
+        if key not in self._kept: self._kept[key] = function(*args), args      # as long as they are kept, ids are not reused
+        return self._kept[key][0]
 
     def picture(self, panel, picture, title='', colour=None):
         "A picture, as `pixels` takes it, under its title."

@@ -29,15 +29,17 @@ def _blocks(stages):
     return np.transpose([(size, i > 0 and k == 0) for i, (epochs, size, _) in enumerate(stages) for k in range(epochs + (i > 0))])
 
 
-def _points(seconds):
-    "For each measured schedule its name, its minutes on your machine, its accuracy and that with TTA, in percent."
-    runs, points = schedule_runs(_LARGE), []
-    theirs = measured_cost() if runs else None
-    for name, rows in runs.items():
-        stages, of_theirs = recipe_of(rows.iloc[0]).schedule(), (int(rows.n_train.iloc[0]), int(rows.n_val.iloc[0]))
-        slower = seconds(stages)/schedule_seconds(stages, theirs, *of_theirs)    # your machine's seconds for one of theirs
-        points.append((name, rows.cpu_seconds.mean()*slower/60, 100*rows.accuracy.mean(), 100*rows.accuracy_tta.mean()))
-    return points
+def _measured(seconds_per_image, n_train, n_val):
+    "`minutes(stages)`, and for each measured schedule its name, its minutes, its accuracy and that with TTA, in percent."
+    cost, points = seconds_per_image or measured_cost(), []
+
+    def minutes(stages): return schedule_seconds(stages, cost, n_train, n_val)/60
+
+    for name, rows in schedule_runs(_LARGE).items():
+        stages, pictures = recipe_of(rows.iloc[0]).schedule(), rows[['n_train', 'n_val']].iloc[0].astype(int)
+        slower = minutes(stages)/schedule_seconds(stages, measured_cost(), *pictures.tolist())    # your minutes for one of their seconds
+        points.append((name, rows.cpu_seconds.mean()*slower, 100*rows.accuracy.mean(), 100*rows.accuracy_tta.mean()))
+    return minutes, points
 
 # %% ../../nbs/demos/resizing.ipynb #dr000009
 def resizing_demo(seconds_per_image=None, # your machine's cost, as `fit_cost` returns it; by default that of the runs' machine
@@ -53,8 +55,7 @@ def resizing_demo(seconds_per_image=None, # your machine's cost, as `fit_cost` r
           Slider('large_epochs', ('at 128 px: fine_tune(n)', '128 px：fine_tune(n)'), 1, 3, 1, start=1, stored=2),
           mosaic='w;b;m', widths=(4.1,), heights=(.1, 1., 1.25), gaps=(.2, .42), margins=(.55, .15, .12, .5))
     def frame(page, small, small_epochs, large_epochs):
-        cost = page.once(lambda: seconds_per_image or measured_cost())
-        minutes = lambda stages: schedule_seconds(stages, cost, n_train, n_val)/60
+        minutes, points = page.once(_measured, seconds_per_image, n_train, n_val)
         stages, whole, most = _stages(small, small_epochs, large_epochs), minutes([(5, _LARGE, _BS)]), minutes(_stages(96, 9, 3))
         sizes, settling = _blocks(stages)
         widths = np.array([minutes([(1, int(size), _BS)]) for size in sizes])
@@ -63,7 +64,6 @@ def resizing_demo(seconds_per_image=None, # your machine's cost, as `fit_cost` r
                   xlim=(0, most), xticks=ticks, xticklabels=(), ylim=(0, 150), yticks=(32, 64, 96, _LARGE), ylabel='px')
         page.boxes('b', widths.cumsum() - widths, 0, widths, sizes, [to_rgba(colour, .45 if pale else 1) for pale in settling], edgecolor='white')
         page.line('b', [0, 0, whole, whole], [0, _LARGE, _LARGE, 0], ink, linestyle='--')
-        points = page.once(_points, lambda stages: 60*minutes(stages))
         low, high = (pick([y for *_, plain, tta in points for y in (plain, tta)], default=80) for pick in (min, max))
         page.axes('m', page.say('measured: filled, and hollow with TTA', '实测：实心；空心为加上 TTA'), ylim=(low - 1.5, high + 2),
                   xlim=(0, most), xticks=ticks, xlabel=page.say('processor minutes', '处理器分钟数'), ylabel=page.say('accuracy, %', '准确率（%）'))

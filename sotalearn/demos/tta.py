@@ -27,10 +27,19 @@ _KINDS = dict(mended=('{}: the average mends it', '{}：平均后才对'), spoil
 @dataclass
 class _Example:
     "A picture of the demo."
-    picture: object # the file's own, a PIL image
+    whole: np.ndarray # the file's picture, shape (h, w, 3), in [0, 1]; what the centre crop loses is pale
     views: torch.Tensor # shape (1 + n, h, w, 3), in [0, 1]
     probs: torch.Tensor # shape (1 + n, classes)
     target: int # its class
+
+
+def _whole(picture):
+    "A picture as an array in [0, 1]; what the centre crop loses is pale."
+    left, top, right, bottom = crop_box(picture.size)
+    array = np.asarray(picture.convert('RGB'))/255
+    pale = array*.3 + .7
+    pale[top:bottom, left:right] = array[top:bottom, left:right]
+    return pale
 
 
 def _kinds(probs, targets):
@@ -59,7 +68,7 @@ def _examples(learn, measured):
         if fitting: found[kind] = fitting[0]
     for i, kind in enumerate(('first', 'second')):
         if len(found) < 2: found[kind] = i
-    return {kind: _Example(dl.dataset[i][0], shown[:, i], probs[:, i], targets[i].item()) for kind, i in found.items()}
+    return {kind: _Example(_whole(dl.dataset[i][0]), shown[:, i], probs[:, i], targets[i].item()) for kind, i in found.items()}
 
 
 @cache
@@ -72,15 +81,6 @@ def _quick_learner():
 
 # %% ../../nbs/demos/tta.ipynb #dt000011
 _GREY = torch.full((2, 2, 3), .85)        # in place of a picture that is not to be stored
-
-
-def _whole(picture):
-    "A picture as an array in [0, 1]; what the centre crop loses is pale."
-    left, top, right, bottom = crop_box(picture.size)
-    array = np.asarray(picture.convert('RGB'))/255
-    pale = array*.3 + .7
-    pale[top:bottom, left:right] = array[top:bottom, left:right]
-    return pale
 
 
 def _accuracy_limits(measured):
@@ -118,22 +118,22 @@ def tta_demo(learn=None, # a trained fastai Learner; without it a quick model is
           Slider('n', ('n: augmented views', 'n：增强视图数'), 0, _MOST, 1, start=_MOST, stored=_MOST),
           Choice('how', ('take the', '合并方式'), dict(mean=('mean', '平均值'), max=('maximum', '最大值'))),
           Slider('beta', ('β: weight of the plain view', 'β：原样视图的权重'), 0, .5, .05, start=.25, stored=.25, only_if=mean),
-          mosaic='ww.aAbBcC;ww.dDeEfF;ww.gGhHiI;yyyyuuuuu;.ttt.llll;kkkkkkkkk', heights=(.6, .6, .6, .5, 1.35, .15), gaps=(.05, .15),
+          mosaic='ww.aAbBcC;ww.dDeEfF;ww.gGhHiI;yyyyuuuuu;.ttt.llll;.........;kkkkkkkkk', heights=(.6, .6, .6, .36, 1.3, .12, .15), gaps=(.05, .14),
           widths=(1., .45, .05, .6, .35, .6, .35, .6, .35), margins=(.12, .1, .3, .1), stand_in=dataset_name(learn.dls.path).startswith('imagenette'))
     def frame(page, image, n, how, beta):
         example, beta = examples[image], None if how == 'max' else beta
         average, accuracy = average_views(example.probs[:1 + n, None], how, beta)[0], [100*o for o in measured.accuracy(how, beta)]
         colours, known = [green if i == example.target else grey for i in range(len(average))], [page.say(*both) for both in zip(*names)]
-        page.picture('w', _GREY if page.stored else page.once(_whole, example.picture), page.say('as it is (pale: cut off)', '原样（浅色：被裁掉）'))
-        page.text('a', page.say('views, the plain one first, with answers', '各视图（原样在前）和模型的回答'), 0, 1.22)
+        page.picture('w', _GREY if page.stored else example.whole, page.say('as it is (pale: cut off)', '原样（浅色：被裁掉）'))
+        page.text('a', page.say('views, the plain one first, with answers', '各视图（原样在前）和模型的回答'), 0, 1.2)
         for i, panel in enumerate('abcdefghi'[:1 + n]):
             page.picture(panel, _GREY if page.stored else example.views[i])
             page.boxes(panel.upper(), np.arange(len(average))/len(average), 0, .7/len(average), example.probs[i], colours)
         page.bars('t', average, known, colours, numbers=False)
         is_right = average.argmax() == example.target
-        page.text('y', page.say('together: ', '合起来：') + known[average.argmax()] + (' ✓' if is_right else ' ✗'), color=green if is_right else COLOURS['accent'])
-        page.text('u', page.say(f'accuracy on {items} pictures, %', f'{items} 张图的准确率（%）'), .2, .75)
-        page.text('u', f'{accuracy[n]:.1f} %, {measured.seconds[n]:.1f} s', .2, .3, color=green)
+        page.text('y', page.say('together: ', '合起来：') + known[average.argmax()] + (' ✓' if is_right else ' ✗'), y=.25, color=green if is_right else COLOURS['accent'])
+        page.text('u', page.say(f'accuracy on {items} pictures, %', f'{items} 张图的准确率（%）'), .2, .8)
+        page.text('u', f'{accuracy[n]:.1f} %, {measured.seconds[n]:.1f} s', .2, .25, color=green)
         page.axes('l', xlim=(-.4, _MOST + .4), ylim=limits, xticks=ticks, xticklabels=[f'{k}\n{measured.seconds[k]:.1f} s' for k in ticks])
         page.line('l', range(_MOST + 1), accuracy[:_MOST + 1], green, linewidth=2)
         page.dots('l', [n], [accuracy[n]], green, markersize=8)
