@@ -14,17 +14,18 @@ from lab import CHROMIUM, Lab, chromium, run_all, wait_idle   # noqa: E402: test
 from playwright.sync_api import Error, TimeoutError   # noqa: E402
 
 SCREENS, ROUNDS, MOVES, DRAG = (1, 2), 2, 15, 80
-WARM = 'import matplotlib.pyplot as plt, torch, ipywidgets\nimport sotalearn.demo, sotalearn.mixup, sotalearn.toynette\n%matplotlib inline'
-OURS = 'from sotalearn.mixup import mixup_demo\ndemo = mixup_demo(("church", "gas_pump"), language="en")\ndemo'
+WARM = 'import matplotlib.pyplot as plt, torch, ipywidgets\nimport sotalearn.demos.mixup, sotalearn.toynette\n%matplotlib inline'
+OURS = 'from sotalearn.demos.mixup import mixup_demo\ndemo = mixup_demo(("church", "gas_pump"), language="en")\ndemo'
 # The same artists, drawn by the same functions, the way a notebook usually does it: with as many dots as ours, and
 # with the few that the inline backend gives by default, which look coarse on any screen.
 INTERACT = '''from ipywidgets import FloatSlider, interact
+from sotalearn.demos.page import Page
 model = mixup_demo(("church", "gas_pump"), language="en")
 @interact(t=FloatSlider(value=.3, min=0, max=1, step=.01))
 def draw(t):
     fig = plt.figure(figsize=model.size, dpi=%d)
-    model.draw(fig)
-    model.update(t)
+    page = Page(model._layout, fig=fig)
+    page.fill(model._frame, dict(t=t))
     plt.show()'''
 
 

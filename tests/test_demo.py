@@ -1,47 +1,41 @@
 """Live figures without a browser: errors, bounds, the stored form."""
-import io, json, os, re, subprocess, sys
+import inspect, io, json, os, random, re, subprocess, sys
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-import sotalearn
-from sotalearn.course import chapters
-from sotalearn.demo import Choice, Demo, Slider
-from sotalearn.mixup import alpha_demo, mixup_demo
-from sotalearn.normalization import normalization_demo
-from sotalearn.resizing import resizing_demo
-from sotalearn.smoothing import label_smoothing_demo
+from sotalearn.demos import base
+from sotalearn.demos.base import Demo, demo
+from sotalearn.demos.controls import Choice, Slider
+from sotalearn.demos.mixup import alpha_demo, mixup_demo
+from sotalearn.demos.normalization import normalization_demo
+from sotalearn.demos.page import Layout, Page
+from sotalearn.demos.resizing import resizing_demo
+from sotalearn.demos.seeds import seeds_demo
+from sotalearn.demos.smoothing import label_smoothing_demo
 
 DEMOS = dict(alpha=alpha_demo, label_smoothing=label_smoothing_demo, mixup=mixup_demo, normalization=normalization_demo,
-             resizing=resizing_demo)
+             resizing=resizing_demo, seeds=seeds_demo)
+WHOLE = dict(widths=(2,), heights=(2,), margins=(0, 0, 0, 0))
 
 
-class Square(Demo):
+@demo(Slider('side', ('side', '边长'), 0, 10, 1, start=5, only_if=('kind', 'square')),
+      Choice('kind', ('kind', '种类'), dict(square=('square', '方'), nothing=('nothing', '无'))), mosaic='s', **WHOLE)
+def make_square(page, side, kind):
     "A small demo: a square whose size and kind are chosen."
-    controls = (Slider('side', ('side', '边长'), 0, 10, 1, start=5, only_if=('kind', 'square')),
-                Choice('kind', ('kind', '种类'), dict(square=('square', '方'), nothing=('nothing', '无'))))
-    size = (2, 2)
-
-    def draw(self, fig):
-        ax = fig.add_axes((0, 0, 1, 1), xlim=(0, 10), ylim=(0, 10))
-        ax.axis('off')
-        self.bar = ax.bar([0], [0], align='edge', color='k')[0]
-        return [self.bar]
-
-    def update(self, side, kind):
-        if side == 7: raise ValueError('side must not be 7')
-        if side == 8: raise KeyError('eight')
-        self.bar.set(width=side if kind == 'square' else 0, height=side)
-
-    def alt(self, side, kind): return self.say(f'A square of {side}.', f'边长为 {side} 的正方形。')
+    if side == 7: raise ValueError('side must not be 7')
+    if side == 8: raise KeyError('eight')
+    if kind == 'square': page.boxes('s', 0, 0, side/10, [side/10], 'k')
+    page.alt(f'A square of {side}.', f'边长为 {side} 的正方形。')
 
 
 @pytest.fixture
 def square():
-    demo = Square(language='en')
+    demo = make_square('en')
     demo.replies = []
     demo.send = lambda content, buffers=None: demo.replies.append((content, buffers))
     yield demo
@@ -65,9 +59,9 @@ def test_values_that_are_not_allowed_are_refused_in_a_sentence(square):
     assert square.note == "kind must be one of square, nothing, got 'circle'"
     square.side = 6
     assert square.note == '' and square.side == 6
-    assert 'kind is not' not in Square(side=99).note and Square(side=99).side == 5
-    assert Square(colour=1).note == 'colour is not a control of this demo; its controls: side, kind'
-    assert Square(language='fr').note.startswith('language must be one of en, zh')
+    assert 'kind is not' not in make_square(side=99).note and make_square(side=99).side == 5
+    assert make_square(colour=1).note == 'colour is not a control of this demo; its controls: side, kind'
+    assert make_square(language='fr').note.startswith('language must be one of en, zh')
 
 
 @pytest.mark.parametrize('content', [
@@ -107,9 +101,8 @@ def test_a_page_cannot_change_what_the_kernel_says(square):
 
 
 def test_pictures_are_drawn_once(square):
-    times = []
-    update = square.update
-    square.update = lambda **values: (times.append(values), update(**values))
+    times, drawing = [], square._drawing
+    square._drawing = lambda values, density: times.append(values) or drawing(values, density)
     for _ in range(3): square._handle_custom_msg({'ask': {'side': 5, 'kind': 'square'}}, [])
     assert len(times) == 1
 
@@ -125,21 +118,14 @@ def test_the_stored_form_is_small_and_whole(name):
         data = told(line)
         assert line.startswith(f'<div lang="{language}"') and '<img src="data:image/webp' in line
         assert set(data['pictures']) == {demo.name_of(**values) for values in demo._stored_values(demo.controls)}
-        assert len(data['pictures']) >= 20 and all(picture['alt'] for picture in data['pictures'].values())
+        assert len(data['pictures']) >= 18 and all(picture['alt'] for picture in data['pictures'].values())
     demo.close()
 
 
 def test_a_demo_too_rich_to_store_keeps_its_present_picture():
-    class Noise(Square):
-        controls = (Slider('side', ('side', '边长'), 0, 60, 1, start=5),)
-        size = (5, 5)
-        def draw(self, fig):
-            self.image = fig.add_axes((0, 0, 1, 1)).imshow(torch.rand(600, 600, 3).numpy())
-            return [self.image]
-        def update(self, side): self.image.set_data(torch.rand(600, 600, 3).numpy())
-        def alt(self, side): return f'noise {side}'
-    demo = Noise()
-    assert list(told(demo.html())['pictures']) == ['5']
+    @demo(Slider('side', ('side', '边长'), 0, 60, 1, start=5), mosaic='n', widths=(5,), heights=(5,))
+    def noise(page, side): page.picture('n', torch.rand(600, 600, 3), f'noise {side}')
+    assert list(told(noise().html())['pictures']) == ['5']
 
 
 def test_bad_pictures_are_told_in_the_demos_place():
@@ -162,7 +148,7 @@ def test_bad_pictures_are_told_in_the_demos_place():
 
 def test_pictures_of_any_size_and_mode():
     demo = mixup_demo(dict(cat=Image.new('L', (13, 200), 255), bear=Image.new('RGBA', (300, 20), (0, 0, 0, 255))), language='en', t=.25)
-    assert demo.picture().getpixel((200, 600)) == (64, 64, 64)
+    assert demo.picture().getpixel((200, 650)) == (64, 64, 64)
     assert 'A cat and a bear blended: 0.25 of the cat' in repr(demo)
 
 
@@ -178,7 +164,7 @@ def test_no_figure_is_left_in_pyplot_and_memory_is_flat():
     "500 moves over 500 different pictures, in a process of its own."
     program = '''
 import os, psutil
-from sotalearn.mixup import mixup_demo
+from sotalearn.demos.mixup import mixup_demo
 import matplotlib.pyplot as plt
 demo = mixup_demo(language='en')
 demo.send = lambda *message: None
@@ -194,7 +180,7 @@ print((psutil.Process().memory_info().rss - before)/2**20, len(plt.get_fignums()
 
 
 def test_cells_run_again_and_again_keep_few_figures():
-    demos = [Square() for _ in range(10)]
+    demos = [make_square() for _ in range(10)]
     for demo in demos: demo.picture()
     assert len(Demo._drawn) <= 6
     demos[0].picture(side=3)                       # a figure that was let go is drawn again
@@ -203,9 +189,109 @@ def test_cells_run_again_and_again_keep_few_figures():
 
 def test_stored_figures_hold_the_present_script():
     "After a change of demo.js the notebooks with live figures are run again, or their readers keep the old one."
-    script = Path(sotalearn.__file__).with_name('demo.js').read_text(encoding='utf-8').replace('</script', '<\\/script') + 'play();'
+    script = Path(base.__file__).with_name('demo.js').read_text(encoding='utf-8').replace('</script', '<\\/script') + 'play();'
     stored = []
-    for path in [*chapters(), *(Path(__file__).parent.parent/'nbs'/'tools').glob('*.ipynb')]:
+    for path in (Path(__file__).parent.parent/'nbs').rglob('*.ipynb'):
+        if '.ipynb_checkpoints' in path.parts: continue
         outputs = [o for cell in nbformat.read(path, as_version=4).cells for o in cell.get('outputs', [])]
         stored += [(path.name, script in html) for o in outputs if 'class="sotalearn-demo"' in (html := o.get('data', {}).get('text/html', ''))]
-    assert len(stored) >= 8 and not [name for name, present in stored if not present]
+    assert len(stored) >= 15 and not [name for name, present in stored if not present]
+
+
+# ------------------------------------------------------------------ the page
+
+
+def test_what_a_frame_does_not_name_vanishes(square):
+    assert np.asarray(square.picture(side=10)).mean() < 5
+    assert np.asarray(square.picture(kind='nothing')).min() == 255
+    assert np.asarray(square.picture(side=10)).mean() < 5
+
+
+def test_without_words_of_its_own_a_page_tells_titles_bars_and_texts():
+    page = Page(Layout('ab', (1, 1), (1,)), 'zh')
+    def frame(page, share):
+        page.bars('a', [share, 0, 1 - share], 'xyz', 'rgb', page.say('target', '目标'))
+        page.text('b', 'a text\nof two lines')
+    page.fill(frame, dict(share=.25))
+    assert page.words() == '目标；x 0.25, z 0.75；a text of two lines'
+
+
+def test_where_no_font_has_the_characters_the_figure_is_english_and_its_words_are_chinese(monkeypatch):
+    monkeypatch.setattr('sotalearn.demos.page.chinese_font', lambda: None)
+    square = make_square('zh')
+    assert square.picture() and square.alt() == '边长为 5 的正方形。'
+    page, said = square._page(), []
+    page.fill(lambda page: said.append(page.say('en', 'zh')), {})
+    page.fill(lambda page: said.append(page.say('en', 'zh')), {}, tell_only=True)
+    assert said == ['en', 'zh']
+
+
+@pytest.mark.parametrize('name', DEMOS)
+def test_a_picture_does_not_depend_on_those_before_it(name):
+    "Drawn over a kept background after thirty others it is what a new demo draws at once, dot for dot."
+    luck, used = random.Random(1), DEMOS[name](language='en')
+    def anywhere(): return {control.name: luck.choice(control.stored_values()) for control in used.controls}
+    for _ in range(30): used.picture(**anywhere())
+    for values in (anywhere() for _ in range(4)):
+        fresh = DEMOS[name](language='en')
+        assert np.array_equal(np.asarray(used.picture(**values)), np.asarray(fresh.picture(**values))), values
+        fresh.close()
+    used.close()
+
+
+# ------------------------------------------------------------------ the demos
+
+
+@pytest.mark.parametrize('name', DEMOS)
+def test_a_demo_is_one_function_of_a_screen(name):
+    lines = len(inspect.getsource(DEMOS[name]).splitlines())
+    assert lines <= (45 if name == 'resizing' else 30), lines
+
+
+def test_the_alpha_demo_says_what_is_computed():
+    from sotalearn.mixup import weight_facts
+    demo = alpha_demo(language='en')
+    for alpha in (.1, 1., 2.):
+        mean, most = weight_facts(alpha)['mean'], 100*weight_facts(alpha)['above_90']
+        assert demo.alt(alpha=alpha) == f'alpha {alpha:.1f}; mean weight {mean:.2f} (black line); {most:.0f} % above 0.9'
+    demo.close()
+
+
+def test_the_smoothing_demo_says_what_the_functions_compute():
+    from sotalearn.smoothing import optimal_logit, smooth_labels
+    demo, target = label_smoothing_demo(language='en', eps=.2, classes=5), smooth_labels([1], 5, .2)[0]
+    assert f'5 classes, eps 0.20: the target is {target[1]:.3f} at class 1 and {target[0]:.3f} elsewhere' in repr(demo)
+    least, best = torch.special.entr(target).sum(), optimal_logit(5, .2)
+    assert f'lowest, {least:.3f}, where the logit of class 1 is {best:.3f} above' in repr(demo)
+    assert 'falls without end' in demo.alt(eps=0) and '没有尽头' in label_smoothing_demo('zh', eps=0).alt()
+    for values, note in ((dict(eps=.5), 'eps must be a number from 0 to 0.4, got 0.5'), (dict(classes=1), 'classes must be a number from 2 to 10, got 1')):
+        assert label_smoothing_demo(language='en', **values).note == note
+    demo.close()
+
+
+def test_the_plan_follows_its_sliders():
+    demo = resizing_demo(language='en')
+    minutes = lambda **values: float(re.search(r'([\d.]+) minutes', demo.alt(**values))[1])
+    assert demo.alt().startswith('3×64 + (1+1)×128: ')
+    assert minutes(small_epochs=1) < minutes() < minutes(small=96) < minutes(small=96, large_epochs=3)
+    assert demo.alt(small_epochs=0, large_epochs=2).startswith('2×128: ')        # nothing before: no epoch to settle in
+    demo.close()
+
+
+def test_without_measured_runs_the_plan_says_what_it_needs(monkeypatch):
+    monkeypatch.setattr('sotalearn.resizing.schedule_runs', lambda size: {})
+    demo = resizing_demo(language='en')
+    assert 'seconds_per_image must be given' in repr(demo)
+    demo.close()
+
+
+def test_photographs_are_shown_and_not_stored(monkeypatch):
+    "White photographs in a live demo; the stored form and its alt texts are those of Toynette's pictures."
+    white = dict(church=Image.new('RGB', (200, 150), 'white'), gas_pump=Image.new('RGB', (150, 200), 'white'))
+    monkeypatch.setattr('sotalearn.demos.mixup.imagenette_pictures', lambda: white)
+    demo, drawn = mixup_demo(language='en'), mixup_demo(('church', 'gas_pump'), language='en')
+    assert np.asarray(demo.picture())[450:800, 50:450].min() == 255
+    form, other = (told(o.html(['en'])) for o in (demo, drawn))
+    assert form['spec']['stand_in'] and not other['spec']['stand_in'] and form['pictures'] == other['pictures']
+    assert np.asarray(demo.picture())[450:800, 50:450].min() == 255
+    for o in (demo, drawn): o.close()

@@ -9,14 +9,14 @@ import pytest
 from PIL import Image
 
 from lab import CHROMIUM, KERNEL, PATIENCE, Lab, chromium, our_troubles
-from sotalearn.course import chapters, in_language
-from sotalearn.mixup import mixup_demo
-from sotalearn.normalization import normalization_demo
+from sotalearn.demos.mixup import mixup_demo
+from sotalearn.demos.normalization import normalization_demo
+from sotalearn.school.copy import chapters, in_language
 
 SMALL = dict(SOTALEARN_DATASET='toynette', SOTALEARN_EPOCHS='1', SOTALEARN_SIZE='32', SOTALEARN_TRAIN_IMAGES='200', SOTALEARN_LANGUAGE='en')
 pytestmark = [pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`'), pytest.mark.timeout(1200)]
-CELLS = dict(mixup='from sotalearn.mixup import mixup_demo\ndemo = mixup_demo(("church", "gas_pump"), language="en")\ndemo',
-             normalization='from sotalearn.normalization import normalization_demo\ndemo = normalization_demo(language="en")\ndemo')
+CELLS = dict(mixup='from sotalearn.demos.mixup import mixup_demo\ndemo = mixup_demo(("church", "gas_pump"), language="en")\ndemo',
+             normalization='from sotalearn.demos.normalization import normalization_demo\ndemo = normalization_demo(language="en")\ndemo')
 
 
 @pytest.fixture(scope='module')
@@ -106,7 +106,7 @@ CHAPTERS = dict(mixup='06_mixup.ipynb', normalization='03_normalization.ipynb')
 def test_a_chapter_opened_and_run(lab, browser, name):
     "The chapter as a learner gets it, run from the top to its demo, which then is live."
     nb = in_language(nbformat.read(next(o for o in chapters() if o.name == CHAPTERS[name]), as_version=4), 'en')
-    last = next(i for i, cell in enumerate(nb.cells) if cell.cell_type == 'code' and cell.source.startswith(f'demo = {name}_demo('))
+    last = next(i for i, cell in enumerate(nb.cells) if cell.cell_type == 'code' and f'\n\n{name}_demo(' in cell.source or f'demo = {name}_demo(' in cell.source)
     lab.write(CHAPTERS[name], nbformat.from_dict({**nb, 'cells': nb.cells[:last + 1]}))
     page = lab.open(browser, CHAPTERS[name])
     page.wait_for_selector('.demo-picture[data-shown]')

@@ -38,7 +38,8 @@ _SCRIPT = Path(sotalearn.__file__).parent/'demos'/'demo.js'
 def _sentence(error):
     "What went wrong in one line. A `ValueError` of ours is a sentence already; of others the kind is told as well."
     text = ' '.join(str(error).split())[:300]
-    return text if isinstance(error, ValueError) and text else f'This picture could not be drawn ({type(error).__name__}: {text})'
+    if isinstance(error, ValueError) and text: return text
+    return f'This picture could not be drawn ({type(error).__name__}: {text})'
 
 
 class _Value(traitlets.TraitType):
@@ -114,8 +115,10 @@ class Demo(anywidget.AnyWidget):
 
     def name_of(self, **values):
         "The name of the picture at these values: the numbers of the controls' steps. demo.js makes the same."
-        is_on = lambda control: not control.only_if or values[control.only_if[0]] == control.only_if[1]
-        return ','.join(str(control.number(values[control.name])) if is_on(control) else '-' for control in self.controls)
+        def number(control):
+            is_off = control.only_if and values[control.only_if[0]] != control.only_if[1]
+            return '-' if is_off else str(control.number(values[control.name]))
+        return ','.join(map(number, self.controls))
 
     def _page(self, language=None, stored=False):
         "The page in this language, the demo's own by default; made if there is none."
@@ -140,7 +143,7 @@ class Demo(anywidget.AnyWidget):
             return page.words()
 
     def picture(self, **values)->Image.Image: # RGB, with two dots for a CSS pixel
-        "The picture at these values, a control that is not named at its present one; a `ValueError` if one is not allowed."
+        "The picture at these values, a control not named at its present one; a `ValueError` if one is not allowed."
         return self._drawing(self._check({**self.values, **values}), max(_DENSITIES))
 
     def alt(self, **values)->str:
@@ -154,7 +157,8 @@ class Demo(anywidget.AnyWidget):
             buffer = io.BytesIO()
             self._drawing(values, density).save(buffer, 'jpeg', quality=90 if density == 1 else 85, subsampling=0)
             self._pictures[key] = buffer.getvalue(), self._words(values)
-            while sum(len(data) for data, _ in self._pictures.values()) > _MOST_BYTES: self._pictures.popitem(last=False)
+            while sum(len(data) for data, _ in self._pictures.values()) > _MOST_BYTES:
+                self._pictures.popitem(last=False)
         return self._pictures[key]
 
     # ------------------------------------------------------------ the page's questions
@@ -172,7 +176,8 @@ class Demo(anywidget.AnyWidget):
                 raise ValueError(f'a message must be {{"ask": values, "density": dots}}, got {reprlib.repr(content)}')
             values, density = self._check(content['ask']), content.get('density', max(_DENSITIES))
             reply['name'] = self.name_of(**values)
-            if density not in _DENSITIES: raise ValueError(f'density must be one of {_DENSITIES}, got {reprlib.repr(density)}')
+            if density not in _DENSITIES:
+                raise ValueError(f'density must be one of {_DENSITIES}, got {reprlib.repr(density)}')
             data, alt = self._encoded(values, density)
             reply |= dict(alt=alt, mime='image/jpeg', density=density)
         except Exception as e: reply['error'] = _sentence(e)
@@ -190,10 +195,12 @@ class Demo(anywidget.AnyWidget):
 
     def _stored_values(self, controls):
         "The values nearest to the present ones that play without a kernel, and then all others that do."
-        kept = {control.name: control.stored_values() for control in controls}
-        here = {control.name: min(kept[control.name], key=lambda o: abs(control.number(o) - control.number(getattr(self, control.name))))
-                for control in controls}
-        return [here, *(dict(zip(kept, point)) for point in itertools.product(*kept.values()))]
+        def nearest(control):
+            here = control.number(getattr(self, control.name))
+            return min(control.stored_values(), key=lambda value: abs(control.number(value) - here))
+        names = [control.name for control in controls]
+        points = itertools.product(*(control.stored_values() for control in controls))
+        return [dict(zip(names, point)) for point in ([nearest(control) for control in controls], *points)]
 
     def _stored_pictures(self, controls, budget, method, **which):
         """The pictures that play without a kernel: {name: (WebP bytes, alt text)}, the present one first.
@@ -270,7 +277,7 @@ def demo(*controls, # `Slider` and `Choice`
          heights:tuple, # of their rows
          stand_in:bool=False, # does the frame draw other pictures where `page.stored` is true?
          **room # `gaps` and `margins` of the `Layout`
-        ): # makes of a frame function one that makes a `Demo`: its parameters are `language` and the controls' values at first
+        ): # makes of a frame function one that makes a `Demo`, from `language` and the controls' values at first
     "A demo of the function below it, which draws one frame: it is called with a `Page` and a value for each control."
     layout = Layout(mosaic, widths, heights, **room)
     return lambda frame: wraps(frame)(partial(Demo, frame, controls, layout, stand_in=stand_in))

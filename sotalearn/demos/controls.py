@@ -21,7 +21,7 @@ class Slider:
     high: float
     step: float # the distance between two values
     start: float # the value at first
-    stored: float = None # the distance between two values on a page without a kernel: a multiple of `step`, `step` if not given
+    stored: float = None # the distance on a page without a kernel: a multiple of `step`, or `step` itself
     unit: str = '' # follows the number in the readout
     only_if: tuple = None # (choice, option): the slider is off, and not counted, while that choice has another option
 
@@ -32,8 +32,9 @@ class Slider:
         object.__setattr__(self, 'stored', self.stored or self.step)
         for what, part, whole in (('stored', self.stored, self.step), ('start', self.start - self.low, self.stored),
                                   ('high', self.high - self.low, self.stored)):
-            if not math.isclose(part/whole, round(part/whole), abs_tol=1e-6):
-                raise ValueError(f'{self.name}: {what} must be a whole number of steps of {whole}, got {getattr(self, what)}')
+            if math.isclose(part/whole, round(part/whole), abs_tol=1e-6): continue
+            got = getattr(self, what)
+            raise ValueError(f'{self.name}: {what} must be a whole number of steps of {whole}, got {got}')
 
     @property
     def decimals(self): return max(0, -math.floor(math.log10(self.step) + 1e-9))
@@ -69,7 +70,8 @@ class Choice:
     only_if: tuple = None # as for `Slider`
 
     def __post_init__(self):
-        if len(self.options) < 2: raise ValueError(f'{self.name}: options must be at least two, got {len(self.options)}')
+        if len(self.options) < 2:
+            raise ValueError(f'{self.name}: options must be at least two, got {len(self.options)}')
         object.__setattr__(self, 'start', self.check(self.start or next(iter(self.options))))
 
     def check(self, value):

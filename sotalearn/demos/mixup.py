@@ -7,15 +7,17 @@ __all__ = ['mixup_demo', 'alpha_demo']
 
 # %% ../../nbs/demos/mixup.ipynb #dm000004
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 
 from .base import Demo, Slider, demo
-from .pictures import class_names, imagenette_pictures, square, toynette_pictures
+from .pictures import EXAMPLES, class_names, imagenette_pictures, square, toynette_pictures
 from ..figures import COLOURS
 from ..mixup import blend, one_hot, weight_facts
-from ..toynette import CHINESE_NAMES, CLASSES
+from ..settings import LANGUAGES, say
+from ..toynette import CLASSES
 
 # %% ../../nbs/demos/mixup.ipynb #dm000008
 @dataclass
@@ -29,35 +31,41 @@ class _Pair:
 
 def _pair(pictures):
     "A `_Pair` of {class: PIL image} or of two class names of Toynette, or a `ValueError`."
-    two = pictures if isinstance(pictures, dict) else toynette_pictures(*pictures) if pictures else {}
+    two = pictures if isinstance(pictures, dict) else toynette_pictures(*pictures)
     if len(two) != 2: raise ValueError(f'pictures must be of two classes, got {", ".join(two) or "none"}')
     classes = list(CLASSES if set(two) <= set(CLASSES) else two)
     at = [classes.index(label) for label in two]
-    return _Pair(classes, at, [square(o) for o in two.values()], one_hot(at, len(classes)))
+    return _Pair(classes, at, [square(picture) for picture in two.values()], one_hot(at, len(classes)))
 
 
-def _told(classes, at, t):
+def _code(a, b, t): return f'blend({a}, {b}, {t:.2f})\n= {t:.2f}*{a} + {1 - t:.2f}*{b}'
+
+
+def _told(pair, t):
     "What is blended and what its target is, in English and in Chinese."
-    a, b = (classes[i] for i in at)
-    return (f'A {a} and a {b} blended: {t:.2f} of the {a}, {1 - t:.2f} of the {b}. '
-            f'The target is {t:.2f} at index {at[0]}, {1 - t:.2f} at index {at[1]} and 0 elsewhere.'.replace('_', ' '),
-            f'{CHINESE_NAMES.get(a, a)}与{CHINESE_NAMES.get(b, b)}的混合：前者占 {t:.2f}，后者占 {1 - t:.2f}。'
-            f'目标在第 {at[0]} 号位置是 {t:.2f}，在第 {at[1]} 号位置是 {1 - t:.2f}，其余是 0。')
+    (a, b), (a_zh, b_zh) = ([class_names(pair.classes, partial(say, language=language))[i] for i in pair.at]
+                              for language in LANGUAGES)
+    at, rest = pair.at, 1 - t
+    return (f'A {a} and a {b} blended: {t:.2f} of the {a}, {rest:.2f} of the {b}. '
+            f'The target is {t:.2f} at index {at[0]}, {rest:.2f} at index {at[1]} and 0 elsewhere.',
+            f'{a_zh}与{b_zh}的混合：前者占 {t:.2f}，后者占 {rest:.2f}。'
+            f'目标在第 {at[0]} 号位置是 {t:.2f}，在第 {at[1]} 号位置是 {rest:.2f}，其余是 0。')
 
 # %% ../../nbs/demos/mixup.ipynb #dm000009
-def mixup_demo(pictures=None, # {class: PIL image} of two classes, or two class names of Toynette; by default Imagenette's where it is on disk
+def mixup_demo(pictures=None, # {class: PIL image} of two classes, or two class names of Toynette
                language:str=None, # 'en' or 'zh'; that of the settings by default
                t:float=.3, # share of the first picture at first, in [0, 1]
               )->Demo: # says in a sentence in its place what is wrong with the pictures
-    "Two pictures and their targets, blended by a slider. A notebook never stores Imagenette's: it shows Toynette's without a kernel."
+    "Two pictures and their targets, blended; by default Imagenette's where it is on disk, Toynette's elsewhere."
     photographs = imagenette_pictures() if pictures is None else {}
-    pictures = toynette_pictures() if pictures is None else pictures
+    drawn = tuple(EXAMPLES) if pictures is None else pictures
     first, second = COLOURS['blue'], COLOURS['red']
 
     @demo(Slider('t', ('t: share of the first picture', 't：第一张图所占的比重'), 0, 1, .01, start=.3, stored=.05),
-          mosaic='abb;c.t;kkk', widths=(2.3, .95, .9), heights=(1.25, 2.3, .3), margins=(.15, .5, .35, .1), stand_in=bool(photographs))
+          mosaic='abb;c.t;kkk', widths=(2.3, .95, .9), heights=(1.25, 2.3, .3), margins=(.15, .5, .35, .1),
+          stand_in=bool(photographs))
     def frame(page, t):
-        pair = page.once(_pair, pictures if page.stored or not photographs else photographs)
+        pair = page.once(_pair, drawn if page.stored or not photographs else photographs)
         names, (x_a, x_b), (y_a, y_b) = class_names(pair.classes, page.say), pair.pictures, pair.targets
         a, b = pair.at
         colours = [{a: first, b: second}.get(i, COLOURS['baseline']) for i in range(len(names))]
@@ -66,10 +74,10 @@ def mixup_demo(pictures=None, # {class: PIL image} of two classes, or two class 
         page.text('a', f'{t:.2f} ×', .21, ha='right', color=first, fontsize=11)
         page.text('b', f'+ {1 - t:.2f} ×', .17, ha='right', color=second, fontsize=11)
         page.picture('c', blend(x_a, x_b, t), page.say('blended picture', '混合后的图'))
-        page.bars('t', blend(y_a, y_b, t), [f'{name} {i}' for i, name in enumerate(names)], colours, page.say('target', '目标'))
-        a, b = pair.classes[a], pair.classes[b]
-        page.code('k', f'blend({a}, {b}, {t:.2f})\n= {t:.2f}*{a} + {1 - t:.2f}*{b}')
-        page.alt(*_told(pair.classes, pair.at, t))
+        numbered = [f'{name} {i}' for i, name in enumerate(names)]
+        page.bars('t', blend(y_a, y_b, t), numbered, colours, page.say('target', '目标'))
+        page.code('k', _code(pair.classes[a], pair.classes[b], t))
+        page.alt(*_told(pair, t))
 
     return frame(language, t=t)
 
@@ -86,32 +94,42 @@ def _middles(alpha, n=5):
     return betaincinv(alpha, alpha, .5 + (np.arange(n) + .5)/n/2)
 
 
+def _facts(alpha):
+    "The mean weight, and how that and the share of large weights are said in English and in Chinese."
+    facts = weight_facts(alpha)
+    mean, most = facts['mean'], 100*facts['above_90']
+    return mean, (f'alpha {alpha:.1f}\nmean weight {mean:.2f} (black line)\n{most:.0f} % above 0.9',
+                  f'alpha {alpha:.1f}\n平均权重 {mean:.2f}（黑线）\n{most:.0f} % 大于 0.9')
+
+
+def _examples(): return [square(picture) for picture in toynette_pictures(*EXAMPLES).values()]
+
+# %% ../../nbs/demos/mixup.ipynb #dm000019
 def alpha_demo(language:str=None, # 'en' or 'zh'; that of the settings by default
                alpha:float=.4, # at first, in [0.1, 2]
               )->Demo:
     "How likely each weight is, before and after fastai takes the larger part, and five typical images of a batch."
-    grey, colour, drawn = COLOURS['baseline'], COLOURS['mixup'], np.linspace(0, 1, 401)[1:-1]     # infinite at the ends
+    grey, colour = COLOURS['baseline'], COLOURS['mixup']
+    drawn = np.linspace(0, 1, 401)[1:-1]          # at the ends the density may be infinite
     used = drawn[199:]
 
     @demo(Slider('alpha', ('alpha: how strongly to blend', 'alpha：混合的强度'), .1, 2, .1, start=.4),
           mosaic='ggggg;ttttt;abcde', widths=(.86,)*5, heights=(2, .32, .86), gaps=(.14, .37), margins=(.2, .2, .4, .1))
     def frame(page, alpha):
-        mean, most = weight_facts(alpha)['mean'], 100*weight_facts(alpha)['above_90']
-        en, zh = (f'alpha {alpha:.1f}\nmean weight {mean:.2f} (black line)\n{most:.0f} % above 0.9',
-                  f'alpha {alpha:.1f}\n平均权重 {mean:.2f}（黑线）\n{most:.0f} % 大于 0.9')
-        page.axes('g', xlim=(0, 1), ylim=(0, 6), yticks=(), xlabel=page.say('weight λ of the image itself', '图片自己的权重 λ'))
+        mean, told = _facts(alpha)
+        weight = page.say('weight λ of the image itself', '图片自己的权重 λ')
+        page.axes('g', xlim=(0, 1), ylim=(0, 6), yticks=(), xlabel=weight)
         page.text('g', page.say('drawn: Beta(α, α)', '抽出的：Beta(α, α)'), 0, 1.1, color=grey)
-        page.text('g', page.say('used: max(λ, 1 − λ)', '使用的：max(λ, 1 − λ)'), 1, 1.1, color=colour, ha='right', weight='bold')
-        page.text('g', page.say(en, zh), .07, .96, va='top', linespacing=1.5)
+        folded = page.say('used: max(λ, 1 − λ)', '使用的：max(λ, 1 − λ)')
+        page.text('g', folded, 1, 1.1, color=colour, ha='right', weight='bold')
+        page.text('g', page.say(*told), .07, .96, va='top', linespacing=1.5)
         page.line('g', drawn, _density(drawn, alpha), grey, linestyle='--')
         page.line('g', used, 2*_density(used, alpha), colour, linewidth=2.5)
         page.rule('g', mean, COLOURS['ink'], linewidth=1)
-        page.text('t', page.say('five typical images, and their weights:', '五张典型的图，以及它们的权重：'), y=0, va='bottom')
+        typical = page.say('five typical images, and their weights:', '五张典型的图，以及它们的权重：')
+        page.text('t', typical, y=0, va='bottom')
         church, pump = page.once(_examples)
         for panel, t in zip('abcde', _middles(alpha)): page.picture(panel, blend(church, pump, t), f'{t:.2f}')
-        page.alt(en.replace('\n', '; '), zh.replace('\n', '；'))
+        page.alt(*(text.replace('\n', '; ') for text in told))
 
     return frame(language, alpha=alpha)
-
-
-def _examples(): return [square(picture) for picture in toynette_pictures().values()]

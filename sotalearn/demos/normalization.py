@@ -18,11 +18,12 @@ from ..toynette import CLASSES, scene
 # %% ../../nbs/demos/normalization.ipynb #dn000008
 _EDGE, _BINS = 4, 80                     # the curves' range and how finely they count
 _MIDDLES = (torch.arange(_BINS) + .5)*(2*_EDGE/_BINS) - _EDGE
+_TICKS = range(-_EDGE, _EDGE + 1)
 _IMAGENET = torch.tensor([.485, .456, .406]), torch.tensor([.229, .224, .225])
 
 
 def _batch(x):
-    "`x` on the CPU if it is a batch of finite pictures with three channels, Toynette's by default; otherwise a `ValueError`."
+    "`x` on the CPU if it is a batch of finite pictures with three channels, else a `ValueError`; for None Toynette's."
     if x is None:
         pictures = [scene(CLASSES[(i + 2) % len(CLASSES)], 11 + i)[0] for i in range(8)]
         return torch.stack([square(picture, 96) for picture in pictures])
@@ -52,35 +53,46 @@ def _code(stats):
     mean, std = ('[' + ', '.join(f'{number:.3f}' for number in numbers) + ']' for numbers in stats)
     return f'normalize(x, mean={mean},\n             std={std})'
 
+
+def _told(means, stds):
+    "The statistics of the channels in English and in Chinese."
+    channels = list(zip(CHANNELS, means, stds))
+    en = ', '.join(f'{name} {mean:z.2f} and {std:.2f}' for (name, _, _), mean, std in channels)
+    zh = '，'.join(f'{name} {mean:z.2f} 和 {std:.2f}' for (_, name, _), mean, std in channels)
+    return f'The batch’s mean and std per channel: {en}.', f'本批次各通道的均值和标准差：{zh}。'
+
 # %% ../../nbs/demos/normalization.ipynb #dn000009
-def normalization_demo(x:torch.Tensor=None, # floating point in [0, 1], shape (n, 3, h, w); pictures of Toynette by default
+_STATISTICS = dict(none=('nothing', '不归一化'), imagenet=('ImageNet’s', 'ImageNet 的'),
+                   batch=('this batch’s', '本批次的'), own=('your own', '自己设'))
+_CONTROLS = (Choice('statistics', ('Normalize with', '用哪组统计量'), _STATISTICS),
+             Slider('mean', ('mean', '均值'), 0, 1, .01, start=.5, stored=.25, only_if=('statistics', 'own')),
+             Slider('std', ('std', '标准差'), .15, .9, .01, start=.4, stored=.25, only_if=('statistics', 'own')))
+
+
+def normalization_demo(x:torch.Tensor=None, # in [0, 1], shape (n, 3, h, w); pictures of Toynette by default
                        language:str=None, # 'en' or 'zh'; that of the settings by default
                        statistics:str='none', # at first: 'none', 'imagenet', 'batch' or 'own'
                       )->Demo: # says in a sentence in its place what is wrong with `x`
     "The histograms of a batch before and after `normalize`, with statistics to choose."
-    own, ticks = ('statistics', 'own'), range(-_EDGE, _EDGE + 1)
-    options = dict(none=('nothing', '不归一化'), imagenet=('ImageNet’s', 'ImageNet 的'), batch=('this batch’s', '本批次的'), own=('your own', '自己设'))
+    colours, grey = [COLOURS[colour] for *_, colour in CHANNELS], COLOURS['baseline']
 
-    @demo(Choice('statistics', ('Normalize with', '用哪组统计量'), options),
-          Slider('mean', ('mean', '均值'), 0, 1, .01, start=.5, stored=.25, only_if=own),
-          Slider('std', ('std', '标准差'), .15, .9, .01, start=.4, stored=.25, only_if=own),
-          mosaic='psn;hhh;kkk', widths=(1.5, 1.5, 1.5), heights=(1.5, 1.5, .35), gaps=(.2, .55))
+    @demo(*_CONTROLS, mosaic='psn;hhh;kkk', widths=(1.5, 1.5, 1.5), heights=(1.5, 1.5, .35), gaps=(.2, .55))
     def frame(page, statistics, mean, std):
         batch = page.once(_batch, x)
         stats = _chosen(batch, statistics, mean, std)
         y = normalize(batch, *stats) if stats else batch
-        numbers = [(*channel, mean, std) for channel, mean, std in zip(CHANNELS, *channel_stats(y))]
+        means, stds = channel_stats(y)
         page.picture('p', batch[0], page.say('the picture', '原图'))
         page.picture('s', denormalize(y[:1], *_IMAGENET)[0], page.say('what the network sees', '网络看到的'))
-        page.table('n', (page.say('mean', '均值'), page.say('std', '标准差')),
-                   [(page.say(en, zh), f'{mean:z.2f}', f'{std:z.2f}') for en, zh, _, mean, std in numbers], [colour for *_, colour in CHANNELS])
+        rows = [(page.say(*name), f'{m:z.2f}', f'{s:z.2f}') for (*name, _), m, s in zip(CHANNELS, means, stds)]
+        page.table('n', (page.say('mean', '均值'), page.say('std', '标准差')), rows, colours)
         page.axes('h', page.say('values of the whole batch, one curve a channel', '整个批次的数值，每个通道一条曲线'),
-                  xlim=(-_EDGE, _EDGE), ylim=(0, 1.08), yticks=(), xticks=ticks, xticklabels=[f'≤{-_EDGE}', *ticks[1:-1], f'≥{_EDGE}'])
-        page.boxes('h', -1, 0, 2, [1.08], COLOURS['baseline'], alpha=.15)
-        page.rule('h', 0, COLOURS['baseline'], linewidth=1)
-        for i, (*_, colour) in enumerate(CHANNELS): page.line('h', _MIDDLES, _heights(y[:, i]), COLOURS[colour])
+                  xlim=(-_EDGE, _EDGE), xticks=_TICKS, xticklabels=[f'≤{-_EDGE}', *_TICKS[1:-1], f'≥{_EDGE}'],
+                  ylim=(0, 1.08), yticks=())
+        page.boxes('h', -1, 0, 2, [1.08], grey, alpha=.15)
+        page.rule('h', 0, grey, linewidth=1)
+        for i, colour in enumerate(colours): page.line('h', _MIDDLES, _heights(y[:, i]), colour)
         page.code('k', _code(stats))
-        page.alt('The batch’s mean and std per channel: ' + ', '.join(f'{en} {mean:z.2f} and {std:.2f}' for en, _, _, mean, std in numbers) + '.',
-                 '本批次各通道的均值和标准差：' + '，'.join(f'{zh} {mean:z.2f} 和 {std:.2f}' for _, zh, _, mean, std in numbers) + '。')
+        page.alt(*_told(means, stds))
 
     return frame(language, statistics=statistics)

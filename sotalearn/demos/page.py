@@ -83,7 +83,8 @@ class Photograph(Artist):
 CSS_DPI = 96             # dots of an inch, as browsers count
 
 
-_HINTING = 'no_hinting'  # letters drawn as they are, not fitted to the dots one by one: a third faster, and hardly to be seen
+# Letters are drawn as they are, not fitted to the dots one by one: a third faster, and hardly to be seen.
+_HINTING = 'no_hinting'
 
 
 def style(language:str, # 'en' or 'zh'
@@ -147,7 +148,7 @@ class Page:
     def once(self, function, *args):
         "What `function(*args)` returns, called once for the same arguments: data that all frames share."
         key = function, *map(id, args)
-        if key not in self._kept: self._kept[key] = function(*args), args      # as long as they are kept, ids are not reused
+        if key not in self._kept: self._kept[key] = function(*args), args       # kept, so that no id is given anew
         return self._kept[key][0]
 
     def picture(self, panel, picture, title='', colour=None):
@@ -156,7 +157,7 @@ class Page:
         self._title(panel, title, colour)
 
     def axes(self, panel, title='', colour=None, **settings):
-        "Axes with `settings` for matplotlib's `Axes.set`, such as xlim, yticks, xlabel. They have to be given: nothing is fitted."
+        "Axes with `settings` for matplotlib's `Axes.set`, such as xlim and xlabel; limits are not fitted to data."
         ax = self.panels[panel]
         if not ax.axison: ax.set_axis_on()
         self._set(ax, **settings)
@@ -252,7 +253,7 @@ class Page:
     # ------------------------------------------------------------ how it is done
 
     def _artist(self, panel, make, *args):
-        "The artist of this call: made when there is none yet, found by its place among the panel's calls in later frames."
+        "The artist of this call: made if there is none yet, later found by its place among the panel's calls."
         place = panel, make, self._calls[panel, make]
         self._calls[panel, make] += 1
         if place not in self._artists:
@@ -264,7 +265,8 @@ class Page:
         "Change what differs from what was given before."
         if self._is_told_only: return
         before = self._given.setdefault(artist, {})
-        changed = {name: value for name, value in values.items() if name not in before or not _same(before[name], value)}
+        changed = {name: value for name, value in values.items()
+                   if name not in before or not _same(before[name], value)}
         if not changed: return
         with mpl.rc_context(self.style) if isinstance(artist, Axes) else nullcontext(): artist.set(**changed)
         before.update(changed)
@@ -274,14 +276,17 @@ class Page:
         "Take an artist that changes out of the background, and all that lie above it in its panel."
         if isinstance(artist, Axes): return self._backgrounds.clear()
         if artist.get_animated(): return
-        above = [o for o in self._given if o.axes is artist.axes and o.zorder > artist.zorder and not isinstance(o, Text | Axes)]
-        for o in (artist, *above): o.set_animated(True)
+        artist.set_animated(True)
+        for other in self._given:
+            is_above = other.axes is artist.axes and other.zorder > artist.zorder
+            if is_above and not isinstance(other, Text | Axes): other.set_animated(True)
+        self._moving = sorted(filter(Artist.get_animated, self._given), key=Artist.get_zorder)
         self._backgrounds.clear()
-        self._moving = sorted((o for o in self._given if o.get_animated()), key=lambda o: o.zorder)
 
     def _text(self, panel, text, x, y, unit, **style):
         artist = self._artist(panel, Text)
-        self._set(artist, text=text, x=x, y=y, transform=getattr(self.panels[panel], unit), clip_on=False, **dict(va='center') | style)
+        transform = getattr(self.panels[panel], unit)
+        self._set(artist, text=text, x=x, y=y, transform=transform, clip_on=False, **dict(va='center') | style)
 
     def _title(self, panel, title, colour):
         self._set(self.panels[panel].title, text=title, color=colour or COLOURS['ink'])

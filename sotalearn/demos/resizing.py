@@ -24,59 +24,74 @@ def _stages(small, small_epochs, large_epochs):
     return [(small_epochs, small, _BS)]*(small_epochs > 0) + [(large_epochs, _LARGE, _BS)]
 
 
-def _blocks(stages):
+def _epochs(stages):
     "The size of each epoch in turn, and whether it is the one that `fine_tune` adds."
-    return np.transpose([(size, i > 0 and k == 0) for i, (epochs, size, _) in enumerate(stages) for k in range(epochs + (i > 0))])
+    return [(size, i > 0 and epoch == 0)
+            for i, (epochs, size, _) in enumerate(stages) for epoch in range(epochs + (i > 0))]
 
 
 def _measured(seconds_per_image, n_train, n_val):
-    "`minutes(stages)`, and for each measured schedule its name, its minutes, its accuracy and that with TTA, in percent."
+    "`minutes(stages)`, and of each measured schedule name, minutes, accuracy and that with TTA, in percent."
     cost, points = seconds_per_image or measured_cost(), []
 
     def minutes(stages): return schedule_seconds(stages, cost, n_train, n_val)/60
 
     for name, rows in schedule_runs(_LARGE).items():
         stages, pictures = recipe_of(rows.iloc[0]).schedule(), rows[['n_train', 'n_val']].iloc[0].astype(int)
-        slower = minutes(stages)/schedule_seconds(stages, measured_cost(), *pictures.tolist())    # your minutes for one of their seconds
-        points.append((name, rows.cpu_seconds.mean()*slower, 100*rows.accuracy.mean(), 100*rows.accuracy_tta.mean()))
+        theirs = schedule_seconds(stages, measured_cost(), *pictures.tolist())
+        x = rows.cpu_seconds.mean()*minutes(stages)/theirs         # the minutes that you need for what they needed
+        points.append((name, x, 100*rows.accuracy.mean(), 100*rows.accuracy_tta.mean()))
     return minutes, points
 
+
+def _limits(points):
+    "Room on the axis for all points, and for the mark above them."
+    reached = [y for *_, plain, tta in points for y in (plain, tta)] or [80]
+    return min(reached) - 1.5, max(reached) + 2
+
+# %% ../../nbs/demos/resizing.ipynb #dr000014
+_CONTROLS = (
+    Slider('small', ('small images: side', '小图：边长'), 32, 96, 16, start=64, stored=32, unit=' px'),
+    Slider('small_epochs', ('small images: epochs', '小图：周期数'), 0, 9, 1, start=3, stored=3),
+    Slider('large_epochs', ('at 128 px: fine_tune(n)', '128 px：fine_tune(n)'), 1, 3, 1, start=1, stored=2))
+
 # %% ../../nbs/demos/resizing.ipynb #dr000009
-def resizing_demo(seconds_per_image=None, # your machine's cost, as `fit_cost` returns it; by default that of the runs' machine
+def resizing_demo(seconds_per_image=None, # your machine's cost, from `fit_cost`; that of the runs' machine by default
                   n_train:int=4000, # training images
                   n_val:int=1000, # validation images
                   language:str=None, # 'en' or 'zh'; that of the settings by default
                  )->Demo:
     "A schedule of progressive resizing as blocks over time, above what the measured schedules reached."
-    colour, accent, ink = COLOURS['resizing'], COLOURS['accent'], COLOURS['ink']
+    colour, grey, ink = COLOURS['resizing'], COLOURS['baseline'], COLOURS['ink']
 
-    @demo(Slider('small', ('small images: side', '小图：边长'), 32, 96, 16, start=64, stored=32, unit=' px'),
-          Slider('small_epochs', ('small images: epochs', '小图：周期数'), 0, 9, 1, start=3, stored=3),
-          Slider('large_epochs', ('at 128 px: fine_tune(n)', '128 px：fine_tune(n)'), 1, 3, 1, start=1, stored=2),
-          mosaic='w;b;m', widths=(4.1,), heights=(.1, 1., 1.25), gaps=(.2, .42), margins=(.55, .15, .12, .5))
+    @demo(*_CONTROLS, mosaic='w;b;m', widths=(4.1,), heights=(.1, 1., 1.25), gaps=(.2, .42),
+          margins=(.55, .15, .12, .5))
     def frame(page, small, small_epochs, large_epochs):
         minutes, points = page.once(_measured, seconds_per_image, n_train, n_val)
-        stages, whole, most = _stages(small, small_epochs, large_epochs), minutes([(5, _LARGE, _BS)]), minutes(_stages(96, 9, 3))
-        sizes, settling = _blocks(stages)
-        widths = np.array([minutes([(1, int(size), _BS)]) for size in sizes])
+        stages = _stages(small, small_epochs, large_epochs)
+        now, whole, most = minutes(stages), minutes([(5, _LARGE, _BS)]), minutes(_stages(96, 9, 3))
         ticks = [x for x in MaxNLocator(5).tick_values(0, most) if x <= most]
-        page.axes('b', page.say('dashed: 5 epochs at 128 px', '虚线：128 px 训练 5 个周期'),
-                  xlim=(0, most), xticks=ticks, xticklabels=(), ylim=(0, 150), yticks=(32, 64, 96, _LARGE), ylabel='px')
-        page.boxes('b', widths.cumsum() - widths, 0, widths, sizes, [to_rgba(colour, .45 if pale else 1) for pale in settling], edgecolor='white')
+        sizes, settling = zip(*_epochs(stages))
+        widths = np.array([minutes([(1, size, _BS)]) for size in sizes])
+        shades = [to_rgba(colour, .45 if settles else 1) for settles in settling]
+        page.axes('b', page.say('dashed: 5 epochs at 128 px', '虚线：128 px 训练 5 个周期'), ylabel='px',
+                  xlim=(0, most), xticks=ticks, xticklabels=(), ylim=(0, 150), yticks=(32, 64, 96, _LARGE))
+        page.boxes('b', widths.cumsum() - widths, 0, widths, sizes, shades, edgecolor='white')
         page.line('b', [0, 0, whole, whole], [0, _LARGE, _LARGE, 0], ink, linestyle='--')
-        low, high = (pick([y for *_, plain, tta in points for y in (plain, tta)], default=80) for pick in (min, max))
-        page.axes('m', page.say('measured: filled, and hollow with TTA', '实测：实心；空心为加上 TTA'), ylim=(low - 1.5, high + 2),
-                  xlim=(0, most), xticks=ticks, xlabel=page.say('processor minutes', '处理器分钟数'), ylabel=page.say('accuracy, %', '准确率（%）'))
+        low, high = _limits(points)
+        page.axes('m', page.say('measured: filled, and hollow with TTA', '实测：实心；空心为加上 TTA'),
+                  xlim=(0, most), xticks=ticks, xlabel=page.say('processor minutes', '处理器分钟数'),
+                  ylim=(low, high), ylabel=page.say('accuracy, %', '准确率（%）'))
         for name, x, plain, tta in points:
-            own = colour if '+' in name else COLOURS['baseline']
+            own = colour if '+' in name else grey
             page.line('m', [x, x], [plain, tta], own, linewidth=1)
             page.dots('m', [x], [plain], own, markersize=7)
             page.dots('m', [x], [tta], own, markersize=7, markerfacecolor='white')
             page.label('m', name, x - most/40, plain, ha='right')
-        page.dots('m', [minutes(stages)], [high + 1.6], accent, marker='v', markersize=9, clip_on=False)
-        told = [text.format(schedule_name(stages), minutes(stages), 100*minutes(stages)/whole) for text in (
-            '{}: {:.1f} minutes, {:.0f} % of the dashed', '{}：{:.1f} 分钟，是虚线的 {:.0f} %')]
-        page.text('w', page.say(*told), -.1, weight='bold')
-        page.alt(told[0] + '.', told[1] + '。')
+        page.dots('m', [now], [high - .4], COLOURS['accent'], marker='v', markersize=9, clip_on=False)
+        numbers = schedule_name(stages), now, 100*now/whole
+        told = '{}: {:.1f} minutes, {:.0f} % of the dashed', '{}：{:.1f} 分钟，是虚线的 {:.0f} %'
+        page.text('w', page.say(*told).format(*numbers), -.1, weight='bold')
+        page.alt(*((text + end).format(*numbers) for text, end in zip(told, '.。')))
 
     return frame(language)

@@ -14,33 +14,45 @@ from ..figures import COLOURS
 
 # %% ../../nbs/demos/seeds.ipynb #dd000008
 _LUCK = np.random.default_rng(8).standard_normal((40, 12))     # of forty experiments with up to twelve seeds
+_CONTROLS = (
+    Slider('seeds', ('seeds of each experiment', '每次实验的种子数'), 2, 12, 1, start=2, stored=5),
+    Slider('difference', ('true difference, points', '真实差值（百分点）'), 0, 4, .1, start=2, stored=2),
+    Slider('spread', ('spread of the differences, points', '差值的散布（百分点）'), .2, 2, .1, start=.2, stored=1.8))
 
 
+def _counted(n, share):
+    "How many intervals leave zero out and how many should, in English and in Chinese."
+    return (f'{n} of {len(_LUCK)} intervals leave zero out (blue); expected: {share:.0f} %',
+            f'{len(_LUCK)} 个区间里有 {n} 个不含零（蓝色）；理论上是 {share:.0f}%')
+
+
+def _told(seeds, difference, spread):
+    "The experiments, in English and in Chinese."
+    return (f'Forty intervals from {seeds} seeds each, true difference {difference:.1f}, spread {spread:.1f} points. ',
+            f'四十个区间，每个来自 {seeds} 个种子，真实差值 {difference:.1f}，散布 {spread:.1f} 个百分点。')
+
+# %% ../../nbs/demos/seeds.ipynb #dd000013
 def seeds_demo(language:str=None, # 'en' or 'zh'; that of the settings by default
                seeds:int=3, # of each experiment at first, from 2 to 12
               )->Demo:
     "Forty experiments on the same two recipes, each with its interval: how many find the difference?"
     rows = np.arange(len(_LUCK))
 
-    @demo(Slider('seeds', ('seeds of each experiment', '每次实验的种子数'), 2, 12, 1, start=2, stored=5),
-          Slider('difference', ('true difference, points', '真实差值（百分点）'), 0, 4, .1, start=2, stored=2),
-          Slider('spread', ('spread of the differences, points', '差值的散布（百分点）'), .2, 2, .1, start=.2, stored=1.8),
-          mosaic='g;t', widths=(4.8,), heights=(3.4, .2), gaps=(.2, .6), margins=(.2, .2, .3, .1))
+    @demo(*_CONTROLS, mosaic='g;t', widths=(4.8,), heights=(3.4, .2), gaps=(.2, .6), margins=(.2, .2, .3, .1))
     def frame(page, seeds, difference, spread):
         mean, low, high = np.transpose([mean_interval(scores) for scores in difference + spread*_LUCK[:, :seeds]])
-        found, share = low*high > 0, 100*power(difference, spread, seeds)
-        page.axes('g', page.say('each line an experiment; dashed: the true difference', '每条线是一次实验；虚线：真实差值'), xlim=(-6, 8), ylim=(-1, len(rows)),
-                  yticks=(), xlabel=page.say('difference found, points: mean and 95 % interval', '测得的差值（百分点）：均值与 95% 区间'))
+        found = low*high > 0
+        counted = _counted(found.sum(), 100*power(difference, spread, seeds))
+        page.axes('g', page.say('each line an experiment; dashed: the true difference', '每条线是一次实验；虚线：真实差值'),
+                  xlabel=page.say('difference found, points: mean and 95 % interval', '测得的差值（百分点）：均值与 95% 区间'),
+                  xlim=(-6, 8), ylim=(-1, len(rows)), yticks=())
         page.rule('g', 0, COLOURS['ink'], linewidth=1)
         page.rule('g', difference, COLOURS['tta'], linestyle='--')
-        for of_these, colour in ((~found, COLOURS['baseline']), (found, COLOURS['blue'])):
-            y = rows[of_these]
-            page.strokes('g', np.stack([low[of_these], y], 1), np.stack([high[of_these], y], 1), colour, linewidth=2)
-            page.dots('g', mean[of_these], y, colour, markersize=3)
-        en = f'{found.sum()} of {len(rows)} intervals leave zero out (blue); expected: {share:.0f} %'
-        zh = f'{len(rows)} 个区间里有 {found.sum()} 个不含零（蓝色）；理论上是 {share:.0f}%'
-        page.text('t', page.say(en, zh))
-        page.alt(f'Forty intervals from {seeds} seeds each, true difference {difference:.1f}, spread {spread:.1f} points. {en}',
-                 f'四十个区间，每个来自 {seeds} 个种子，真实差值 {difference:.1f}，散布 {spread:.1f} 个百分点。{zh}')
+        for these, colour in ((~found, COLOURS['baseline']), (found, COLOURS['blue'])):
+            starts, ends = (np.stack([side[these], rows[these]], 1) for side in (low, high))
+            page.strokes('g', starts, ends, colour, linewidth=2)
+            page.dots('g', mean[these], rows[these], colour, markersize=3)
+        page.text('t', page.say(*counted))
+        page.alt(*map(''.join, zip(_told(seeds, difference, spread), counted)))
 
     return frame(language, seeds=seeds, difference=1., spread=.8)

@@ -25,16 +25,34 @@ def _losses(eps, classes):
     return F.cross_entropy(logits, smooth_labels([_TRUE]*len(_LOGIT), classes, eps), reduction='none')
 
 
-def _told(eps, classes, target, best, least):
+def _code(eps, target):
+    shares = ', '.join(f'{share:.3f}' for share in target)
+    return f'smooth_labels([{_TRUE}], {len(target)}, eps={eps:.2f})\n[{shares}]'
+
+
+def _lowest(eps, target, best, least):
+    "Where the curve turns round, in English and in Chinese."
+    if not eps: return 'smoothed with ε = 0: no lowest point', 'ε = 0 的平滑：没有最低点'
+    at = f'log {target[_TRUE]/target[0]:.4g} = {best:.3f}'
+    return f'smoothed: lowest, {least:.3f}, at {at}', f'平滑：最低 {least:.3f}，在 {at}'
+
+
+def _told(eps, target, best, least):
     "Target and lowest loss for readers who do not see the demo, in English and in Chinese."
-    en = f'{classes} classes, eps {eps:.2f}: the target is {target[_TRUE]:.3f} at class {_TRUE} and {target[0]:.3f} elsewhere. '
-    zh = f'{classes} 个类别，eps 为 {eps:.2f}：目标在类别 {_TRUE} 是 {target[_TRUE]:.3f}，其余是 {target[0]:.3f}。'
+    n, true, other = len(target), target[_TRUE], target[0]
+    en = f'{n} classes, eps {eps:.2f}: the target is {true:.3f} at class {_TRUE} and {other:.3f} elsewhere. '
+    zh = f'{n} 个类别，eps 为 {eps:.2f}：目标在类别 {_TRUE} 是 {true:.3f}，其余是 {other:.3f}。'
     if not eps: return (f'{en}The loss falls without end as the logit of class {_TRUE} grows.',
                         f'{zh}类别 {_TRUE} 的 logit 越大，损失越低，没有尽头。')
     return (f'{en}The loss is lowest, {least:.3f}, where the logit of class {_TRUE} is {best:.3f} above the others.',
             f'{zh}类别 {_TRUE} 的 logit 比其余的高 {best:.3f} 时，损失最低，为 {least:.3f}。')
 
 # %% ../../nbs/demos/smoothing.ipynb #ds000009
+_DEALT_OUT = ('ε: share of the target that is dealt out', 'ε：目标中平分出去的份额')
+_CONTROLS = (Slider('eps', _DEALT_OUT, 0, .4, .01, start=.1, stored=.05),
+             Slider('classes', ('N: number of classes', 'N：类别数'), 2, _MOST, 1, start=_MOST, stored=4))
+
+
 def label_smoothing_demo(language:str=None, # 'en' or 'zh'; that of the settings by default
                          eps:float=.1, # the share that is dealt out at first, in [0, 0.4]
                          classes:int=10, # their number at first, from 2 to 10
@@ -42,9 +60,7 @@ def label_smoothing_demo(language:str=None, # 'en' or 'zh'; that of the settings
     "The smoothed target, and the loss against the true class's logit, by slider."
     grey, colour, ink = COLOURS['baseline'], COLOURS['smoothing'], COLOURS['ink']
 
-    @demo(Slider('eps', ('ε: share of the target that is dealt out', 'ε：目标中平分出去的份额'), 0, .4, .01, start=.1, stored=.05),
-          Slider('classes', ('N: number of classes', 'N：类别数'), 2, _MOST, 1, start=_MOST, stored=4),
-          mosaic='b;l;k', widths=(4.6,), heights=(1.15, 1.15, .3), gaps=(.2, .6), margins=(.4, .2, .3, .1))
+    @demo(*_CONTROLS, mosaic='b;l;k', widths=(4.6,), heights=(1.15, 1.15, .3), gaps=(.2, .6), margins=(.4, .2, .3, .1))
     def frame(page, eps, classes):
         target, best = smooth_labels([_TRUE], classes, eps)[0].tolist(), optimal_logit(classes, eps)
         least = torch.special.entr(torch.tensor(target)).sum().item()
@@ -54,16 +70,15 @@ def label_smoothing_demo(language:str=None, # 'en' or 'zh'; that of the settings
         page.columns('b', target, colour)
         for i, height in ((_TRUE, 1), (classes - 1 if classes > 2 else 0, target[0])):
             page.label('b', f'{target[i]:.3f}', i, height + .02, ha='center', va='bottom')
-        page.axes('l', xlim=(0, 10), ylim=(0, 3.2), yticks=range(4), xlabel=page.say('logit of the true class, all others 0', '真实类别的 logit（其余都是 0）'))
+        logit = page.say('logit of the true class, all others 0', '真实类别的 logit（其余都是 0）')
+        page.axes('l', xlim=(0, 10), ylim=(0, 3.2), yticks=range(4), xlabel=logit)
+        page.text('l', page.say('loss, hard', '硬目标的损失'), 0, 1.1, color=grey)
+        page.text('l', page.say(*_lowest(eps, target, best, least)), 1, 1.1, ha='right')
         page.line('l', _LOGIT, _losses(0, classes), grey, linewidth=2)
         page.line('l', _LOGIT, _losses(eps, classes), colour, linewidth=2)
         if eps: page.line('l', [0, best, best], [least, least, 0], ink, linestyle=':', linewidth=1)
         if eps: page.dots('l', [best], [least], ink)
-        at = f'log {target[_TRUE]/target[0]:.4g} = {best:.3f}' if eps else ''
-        page.text('l', page.say('loss, hard', '硬目标的损失'), 0, 1.1, color=grey)
-        page.text('l', page.say(f'smoothed: lowest, {least:.3f}, at {at}', f'平滑：最低 {least:.3f}，在 {at}') if eps else
-                  page.say('smoothed with ε = 0: no lowest point', 'ε = 0 的平滑：没有最低点'), 1, 1.1, ha='right')
-        page.code('k', f'smooth_labels([{_TRUE}], {classes}, eps={eps:.2f})\n[{", ".join(f"{share:.3f}" for share in target)}]', x=-.06, fontsize=8)
-        page.alt(*_told(eps, classes, target, best, least))
+        page.code('k', _code(eps, target), x=-.06, fontsize=8)
+        page.alt(*_told(eps, target, best, least))
 
     return frame(language, eps=eps, classes=classes)

@@ -7,17 +7,17 @@ __all__ = ['tta_demo']
 
 # %% ../../nbs/demos/tta.ipynb #dt000004
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 import torch
 
-from ..datasets import dataset_name
 from .base import Choice, Demo, Slider, demo
-from .pictures import class_names
+from .pictures import class_names, is_imagenette
 from ..figures import COLOURS
-from ..settings import say
-from ..tta import MeasuredViews, _batches, _model_of, _shown, average_views, crop_box, has_bf16, measure_views
+from ..settings import LANGUAGES, say
+from ..tta import (MeasuredViews, _batches, _model_of, _shown, average_views, crop_box, has_bf16,
+                           measure_views)
 
 # %% ../../nbs/demos/tta.ipynb #dt000008
 _MOST = 8                                 # augmented views that the demo shows
@@ -68,7 +68,8 @@ def _examples(learn, measured):
         if fitting: found[kind] = fitting[0]
     for i, kind in enumerate(('first', 'second')):
         if len(found) < 2: found[kind] = i
-    return {kind: _Example(_whole(dl.dataset[i][0]), shown[:, i], probs[:, i], targets[i].item()) for kind, i in found.items()}
+    return {kind: _Example(_whole(dl.dataset[i][0]), shown[:, i], probs[:, i], targets[i].item())
+            for kind, i in found.items()}
 
 
 @cache
@@ -89,55 +90,81 @@ def _accuracy_limits(measured):
     return 100*min(map(min, curves)) - .5, 100*max(map(max, curves)) + .5
 
 
-def _told(names, example, average, n, how, accuracy, items):
-    "An example and what the views say of it together, in English and in Chinese."
+def _options(examples, names):
+    "What the choice of a picture says of each of them; `names` holds the classes' in English and in Chinese."
+    return {kind: [label.format(spoken[example.target]) for label, spoken in zip(_KINDS.get(kind, ('{}', '{}')), names)]
+            for kind, example in examples.items()}
+
+
+def _code(n, how, beta):
+    return f"average_views(probs[:{1 + n}], '{how}'" + (f', beta={beta:.2f})' if how == 'mean' else ')')
+
+
+def _told(names, example, average, n, how, of_all):
+    "An example, what the views say of it together, and the accuracy `of_all`, in English and in Chinese."
     right, plain = average[example.target], example.probs[0, example.target]
-    target, answer = ([spoken[i] for spoken in names] for i in (example.target, average.argmax()))
-    return (f'A {target[0]}, plain and {n} times augmented, {how} of the predictions: {right:.2f} for the right class, {plain:.2f} '
-            f'from the plain view alone; the answer is {answer[0]}. On all {items} pictures: {accuracy:.1f} %.',
-            f'{target[1]}：原样一次，增强 {n} 次，预测取{dict(mean="平均值", max="最大值")[how]}，正确类别得 {right:.2f}，只看原样是 {plain:.2f}；'
-            f'回答：{answer[1]}。全部 {items} 张的准确率：{accuracy:.1f} %。')
+    target, target_zh = (spoken[example.target] for spoken in names)
+    answer, answer_zh = (spoken[average.argmax()] for spoken in names)
+    joined = dict(mean='平均值', max='最大值')[how]
+    return (f'A {target}, plain and {n} times augmented, {how} of the predictions: {right:.2f} for the right class, '
+            f'{plain:.2f} from the plain view alone; the answer is {answer}. {of_all[0]}.',
+            f'{target_zh}：原样一次，增强 {n} 次，预测取{joined}，正确类别得 {right:.2f}，只看原样是 {plain:.2f}；'
+            f'回答：{answer_zh}。{of_all[1]}。')
+
+# %% ../../nbs/demos/tta.ipynb #dt000017
+_CONTROLS = (
+    Slider('n', ('n: augmented views', 'n：增强视图数'), 0, _MOST, 1, start=_MOST, stored=_MOST),
+    Choice('how', ('take the', '合并方式'), dict(mean=('mean', '平均值'), max=('maximum', '最大值'))),
+    Slider('beta', ('β: weight of the plain view', 'β：原样视图的权重'), 0, .5, .05, start=.25, stored=.25,
+           only_if=('how', 'mean')))
+_PLACES = dict(       # w the whole picture; a to i the views, A to I their answers; t the average, l the accuracy
+    mosaic='ww.aAbBcC;ww.dDeEfF;ww.gGhHiI;yyyyuuuuu;.ttt.llll;.........;kkkkkkkkk',
+    widths=(1., .45, .05, .6, .35, .6, .35, .6, .35), heights=(.6, .6, .6, .36, 1.3, .12, .15),
+    gaps=(.05, .14), margins=(.12, .1, .3, .1))
 
 # %% ../../nbs/demos/tta.ipynb #dt000012
-def tta_demo(learn=None, # a trained fastai Learner; without it a quick model is trained on Toynette, in half a minute, once
+def tta_demo(learn=None, # a trained fastai Learner; without it one of Toynette is trained, in half a minute, once
              measured:MeasuredViews=None, # `measure_views(learn, 8)`, if you have it already
              language:str=None, # 'en' or 'zh'; that of the settings by default
-             n:int=8, how:str='mean', beta:float=.25, # the controls' values at first
+             n:int=8, # the controls' values at first
+             how:str='mean',
+             beta:float=.25,
             )->Demo: # a `ValueError` if `learn` is no learner, or `measured` has fewer than 8 augmented views
     "A picture, its views and their predictions, averaged; and what that gives on the validation set."
     learn = _quick_learner() if learn is None else learn
     if not hasattr(learn, 'dls'): raise ValueError(f'learn must be a fastai Learner, got {type(learn).__name__}')
     measured = measure_views(learn, _MOST) if measured is None else measured
-    if len(measured.probs) <= _MOST: raise ValueError(f'measured must have {_MOST} augmented views, got {len(measured.probs) - 1}')
-    examples, limits, ticks = _examples(learn, measured), _accuracy_limits(measured), range(0, _MOST + 1, 2)
-    names = [class_names(learn.dls.vocab, lambda *pair: pair[i]) for i in (0, 1)]
-    options = {kind: [label.format(names[i][o.target]) for i, label in enumerate(_KINDS.get(kind, ('{}', '{}')))] for kind, o in examples.items()}
-    mean, green, grey, items = ('how', 'mean'), COLOURS['tta'], COLOURS['baseline'], len(measured.targets)
+    views = len(measured.probs) - 1
+    if views < _MOST: raise ValueError(f'measured must have {_MOST} augmented views, got {views}')
+    examples, limits, items = _examples(learn, measured), _accuracy_limits(measured), len(measured.targets)
+    names = [class_names(learn.dls.vocab, partial(say, language=spoken)) for spoken in LANGUAGES]
+    picture, is_private = Choice('image', ('picture', '图片'), _options(examples, names)), is_imagenette(learn.dls.path)
+    green, red, grey = COLOURS['tta'], COLOURS['accent'], COLOURS['baseline']
+    ticks = {k: f'{k}\n{measured.seconds[k]:.1f} s' for k in range(0, _MOST + 1, 2)}
 
-    @demo(Choice('image', ('picture', '图片'), options),
-          Slider('n', ('n: augmented views', 'n：增强视图数'), 0, _MOST, 1, start=_MOST, stored=_MOST),
-          Choice('how', ('take the', '合并方式'), dict(mean=('mean', '平均值'), max=('maximum', '最大值'))),
-          Slider('beta', ('β: weight of the plain view', 'β：原样视图的权重'), 0, .5, .05, start=.25, stored=.25, only_if=mean),
-          mosaic='ww.aAbBcC;ww.dDeEfF;ww.gGhHiI;yyyyuuuuu;.ttt.llll;.........;kkkkkkkkk', heights=(.6, .6, .6, .36, 1.3, .12, .15), gaps=(.05, .14),
-          widths=(1., .45, .05, .6, .35, .6, .35, .6, .35), margins=(.12, .1, .3, .1), stand_in=dataset_name(learn.dls.path).startswith('imagenette'))
+    @demo(picture, *_CONTROLS, **_PLACES, stand_in=is_private)
     def frame(page, image, n, how, beta):
-        example, beta = examples[image], None if how == 'max' else beta
-        average, accuracy = average_views(example.probs[:1 + n, None], how, beta)[0], [100*o for o in measured.accuracy(how, beta)]
-        colours, known = [green if i == example.target else grey for i in range(len(average))], [page.say(*both) for both in zip(*names)]
+        example, weight, known = examples[image], None if how == 'max' else beta, page.say(*names)
+        average = average_views(example.probs[:1 + n, None], how, weight)[0]
+        accuracy = [100*share for share in measured.accuracy(how, weight)]
+        colours = [green if i == example.target else grey for i in range(len(known))]
+        x = np.arange(len(known))/len(known)
         page.picture('w', _GREY if page.stored else example.whole, page.say('as it is (pale: cut off)', '原样（浅色：被裁掉）'))
         page.text('a', page.say('views, the plain one first, with answers', '各视图（原样在前）和模型的回答'), 0, 1.2)
         for i, panel in enumerate('abcdefghi'[:1 + n]):
             page.picture(panel, _GREY if page.stored else example.views[i])
-            page.boxes(panel.upper(), np.arange(len(average))/len(average), 0, .7/len(average), example.probs[i], colours)
+            page.boxes(panel.upper(), x, 0, .7/len(x), example.probs[i], colours)
         page.bars('t', average, known, colours, numbers=False)
-        is_right = average.argmax() == example.target
-        page.text('y', page.say('together: ', '合起来：') + known[average.argmax()] + (' ✓' if is_right else ' ✗'), y=.25, color=green if is_right else COLOURS['accent'])
+        answer, is_right = known[average.argmax()], average.argmax() == example.target
+        together = page.say(f'together: {answer}', f'合起来：{answer}') + (' ✓' if is_right else ' ✗')
+        page.text('y', together, y=.25, color=green if is_right else red)
         page.text('u', page.say(f'accuracy on {items} pictures, %', f'{items} 张图的准确率（%）'), .2, .8)
         page.text('u', f'{accuracy[n]:.1f} %, {measured.seconds[n]:.1f} s', .2, .25, color=green)
-        page.axes('l', xlim=(-.4, _MOST + .4), ylim=limits, xticks=ticks, xticklabels=[f'{k}\n{measured.seconds[k]:.1f} s' for k in ticks])
+        page.axes('l', xlim=(-.4, _MOST + .4), xticks=list(ticks), xticklabels=list(ticks.values()), ylim=limits)
         page.line('l', range(_MOST + 1), accuracy[:_MOST + 1], green, linewidth=2)
         page.dots('l', [n], [accuracy[n]], green, markersize=8)
-        page.code('k', f"average_views(probs[:{1 + n}], '{how}'" + (f', beta={beta:.2f})' if how == 'mean' else ')'))
-        page.alt(*_told(names, example, average, n, how, accuracy[n], items))
+        page.code('k', _code(n, how, beta))
+        of_all = f'On all {items} pictures: {accuracy[n]:.1f} %', f'全部 {items} 张的准确率：{accuracy[n]:.1f} %'
+        page.alt(*_told(names, example, average, n, how, of_all))
 
     return frame(language, n=n, how=how, beta=beta)
