@@ -210,7 +210,7 @@ def test_what_a_frame_does_not_name_vanishes(square):
 def test_without_words_of_its_own_a_page_tells_titles_bars_and_texts():
     page = Page(Layout('ab', (1, 1), (1,)), 'zh')
     def frame(page, share):
-        page.bars('a', [share, 0, 1 - share], 'xyz', 'rgb', page.say('target', '目标'))
+        page.bars('a', [share, 0, 1 - share], 'xyz', ['r', 'g', 'b'], page.say('target', '目标'))
         page.text('b', 'a text\nof two lines')
     page.fill(frame, dict(share=.25))
     assert page.words() == '目标；x 0.25, z 0.75；a text of two lines'

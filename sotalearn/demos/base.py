@@ -139,7 +139,7 @@ class Demo(anywidget.AnyWidget):
         "What the picture at these checked values shows."
         with self._lock:
             page = self._page(**which)
-            page.fill(self._frame, values, tell_only=True)
+            if page.filled != values or not page.draws_language: page.fill(self._frame, values, tell_only=True)
             return page.words()
 
     def picture(self, **values)->Image.Image: # RGB, with two dots for a CSS pixel
@@ -207,8 +207,8 @@ class Demo(anywidget.AnyWidget):
 
         They take at most `budget` bytes: the quality is lowered, and in the end only the present picture is left."""
         wanted = {self.name_of(**values): values for values in self._stored_values(controls)}
-        pictures = [self._drawing(values, max(_DENSITIES), **which) for values in wanted.values()]
-        alts = [self._words(values, **which) for values in wanted.values()]
+        pictures, alts = zip(*[(self._drawing(values, max(_DENSITIES), **which), self._words(values, **which))
+                               for values in wanted.values()])
 
         def encode(picture, quality):
             buffer = io.BytesIO()

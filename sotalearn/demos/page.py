@@ -125,7 +125,7 @@ class Page:
                  stored:bool=False, # is it drawn for a notebook, which must not hold photographs of others?
                  fig:Figure=None, # one of the layout's size; a new one if not given
                 ):
-        self.language, self.stored = language, stored
+        self.language, self.stored, self.filled = language, stored, None     # `filled`: the values of the last frame
         self.draws_language = chinese_font() is not None or language != 'zh'     # else the figure speaks English
         self.style = style(language)
         with mpl.rc_context(self.style):
@@ -229,9 +229,10 @@ class Page:
         "Call `frame(page, **values)`; then the figure is as it says. With `tell_only` nothing is drawn, only told."
         self._calls.clear()
         self._told.clear()
-        self._alt, self._is_told_only = '', tell_only
+        self._alt, self._is_told_only, self.filled = '', tell_only, None
         frame(self, **values)
         for (panel, kind, i), artist in self._artists.items(): self._set(artist, visible=i < self._calls[panel, kind])
+        self.filled = values
 
     def words(self):
         "What the last frame showed, for readers who do not see it."
@@ -273,14 +274,18 @@ class Page:
         if self._is_drawn: self._move(artist)
 
     def _move(self, artist):
-        "Take an artist that changes out of the background, and all that lie above it in its panel."
+        "Take an artist that changes out of the background, and all that lies above it in its panel."
         if isinstance(artist, Axes): return self._backgrounds.clear()
         if artist.get_animated(): return
-        artist.set_animated(True)
-        for other in self._given:
-            is_above = other.axes is artist.axes and other.zorder > artist.zorder
-            if is_above and not isinstance(other, Text | Axes): other.set_animated(True)
-        self._moving = sorted(filter(Artist.get_animated, self._given), key=Artist.get_zorder)
+        ax = artist.axes
+        beside = ax.transAxes
+        inside = [other for other in self._artists.values() if other.axes is ax and other.get_transform() is not beside]
+        if ax.axison: inside += [ax.spines[side] for side in ('left', 'bottom')]
+        inside.sort(key=Artist.get_zorder)
+        above = inside[inside.index(artist):] if artist in inside else [artist]      # titles and texts stand beside
+        for other in above: other.set_animated(True)
+        spines = [spine for panel in self.panels.values() for spine in panel.spines.values()]
+        self._moving = sorted(filter(Artist.get_animated, [*self._given, *spines]), key=Artist.get_zorder)
         self._backgrounds.clear()
 
     def _text(self, panel, text, x, y, unit, **style):
