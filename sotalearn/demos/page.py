@@ -161,7 +161,7 @@ class Page:
         ax = self.panels[panel]
         if not ax.axison: ax.set_axis_on()
         self._set(ax, **settings)
-        ax.spines['left'].set_visible(len(ax.get_yticks()) > 0)
+        self._set(ax.spines['left'], visible=len(settings.get('yticks', (1,))) > 0)
         self._title(panel, title, colour)
 
     def boxes(self, panel, left, bottom, width, height, colours, **style):
@@ -285,7 +285,8 @@ class Page:
         above = inside[inside.index(artist):] if artist in inside else [artist]      # titles and texts stand beside
         for other in above: other.set_animated(True)
         spines = [spine for panel in self.panels.values() for spine in panel.spines.values()]
-        self._moving = sorted(filter(Artist.get_animated, [*self._given, *spines]), key=Artist.get_zorder)
+        everything = dict.fromkeys([*self._given, *spines])
+        self._moving = sorted(filter(Artist.get_animated, everything), key=Artist.get_zorder)
         self._backgrounds.clear()
 
     def _text(self, panel, text, x, y, unit, **style):
