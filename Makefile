@@ -18,12 +18,12 @@ export UV_SYSTEM_CERTS ?= true
 lab: .venv/.ready
 	@$(BIN)/sotalearn lab $(ARGS)
 
-# The notebooks run small here: one epoch, few pictures, results thrown away.
+# The notebooks run small here: one epoch, few pictures, results thrown away. The chapters run in tests/test_chapters.py.
 test: .venv/.ready-dev chromium
 	@$(BIN)/sotalearn data toynette
 	results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && \
 	SOTALEARN_DATASET=toynette SOTALEARN_EPOCHS=1 SOTALEARN_SIZE=32 SOTALEARN_TRAIN_IMAGES=200 \
-	SOTALEARN_RESULTS=$$results/runs.csv OMP_NUM_THREADS=1 $(BIN)/nbdev-test --timing
+	SOTALEARN_RESULTS=$$results/runs.csv OMP_NUM_THREADS=1 $(BIN)/nbdev-test --timing --path-re 'nbs/(demos|questions|tools)/'
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST)
 
 docs: .venv/.ready-docs

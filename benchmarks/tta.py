@@ -103,8 +103,8 @@ def main():
     print(f'{learn.recipe.dataset}, {len(dl.dataset)} pictures at {chosen.size} px, {chosen.rounds} rounds; '
           f'load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores')
     result = dict(dataset=learn.recipe.dataset, pictures=len(dl.dataset), size=chosen.size, n=N, beta=BETA,
-                  cores=os.cpu_count(), load=[round(o, 1) for o in os.getloadavg()], python=platform.python_version(), rows=table,
-                  costs=costs.ms.to_dict(), raw=rows)
+                  cores=os.cpu_count(), load=[round(o, 1) for o in os.getloadavg()], python=platform.python_version(),
+                  rows=table, costs=costs.ms.to_dict(), raw=rows)
     path = Path(chosen.path)
     path.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
     print(f'written to {path}')

@@ -12,7 +12,10 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import nbformat
 
-import contents, links, reader
+import contents, links, origins, reader
+from assets import Assets
+from forwards import write_forwards
+from problems import problems
 from sotalearn.files import write_atomic
 from sotalearn.settings import LANGUAGES
 
@@ -25,21 +28,23 @@ def arguments():
     parser = argparse.ArgumentParser(description='Build the site of the course.')
     parser.add_argument('--notebooks', type=Path, default=ROOT/'nbs', help='folder of the chapters')
     parser.add_argument('--runs', type=Path, default=ROOT/'results'/'runs.csv', help='table of measured runs')
-    parser.add_argument('--output', type=Path, default=HERE/'_build', help='folder for the site (in its html/) and what is kept between builds')
+    parser.add_argument('--output', type=Path, default=HERE/'_build',
+                        help='folder for the site (in its html/) and what is kept between builds')
     return parser.parse_args()
 
 
-def notebooks(folder):
-    "The course's notebooks as {name below `folder`, without ending: path}, in reading order; those without prose are left out."
-    paths = [folder/'index.ipynb', *sorted(folder.glob('[0-9]*.ipynb')), *sorted((folder/'tools').glob('*.ipynb'))]
-    found = {o.relative_to(folder).with_suffix('').as_posix(): o for o in paths if '.ipynb_checkpoints' not in o.parts}
-    for name in [o for o, path in found.items() if not reader.is_chapter(path)]:
+def notebooks(folder:Path)->dict: # {name below `folder`, without ending: path}
+    "The course's notebooks in reading order: home page, chapters, those behind them. One without prose is left out."
+    paths = [folder/'index.ipynb', *sorted(folder.glob('[0-9]*.ipynb'))]
+    for name in origins.FOLDERS[1:]: paths += sorted((folder/name).glob('*.ipynb'))
+    found = {path.relative_to(folder).with_suffix('').as_posix(): path for path in paths}
+    for name in [name for name, path in found.items() if not reader.is_chapter(path)]:
         print(f'{name}: left out, for it has no prose yet')
         del found[name]
     return found
 
 
-def fingerprint(*places):
+def fingerprint(*places:Path)->str:
     "A digest of all files that the site is made from, and of its address."
     digest = hashlib.sha256(f'{ADDRESS} {REPOSITORY} {sys.version}'.encode())
     for place in places:
@@ -50,130 +55,168 @@ def fingerprint(*places):
     return digest.hexdigest()
 
 
-def write_if_new(path, text):
+def write_if_new(path:Path, text:str):
     "Write a source; one that has not changed keeps its date, so that Sphinx need not read it again."
     if not path.exists() or path.read_text(encoding='utf-8') != text: write_atomic(path, text)
 
 
 # ------------------------------------------------------------ sources
 
-def sources(language, found, results, assets):
-    "Sphinx's sources in one language, as {file name: text}, and {page: (title, description)}."
+def sources(language:str, # 'en' or 'zh'
+            found:dict, # {notebook: path}
+            results:Path, # the notebook of results
+            assets:Assets, # where pictures go
+           )->tuple: # {file name: text}, {page: (title, description)}
+    "Sphinx's sources in one language."
     pages = {name: reader.page(path, language, assets, '../'*(name.count('/') + 1)) for name, path in found.items()}
     pages['results'] = reader.page(results, language, assets)
     told = {name: reader.title_and_description(nb) for name, nb in pages.items()}
     chapters = [(name, *told[name]) for name in pages if name[0].isdigit()]
-    mixup_first = sorted((name for name, *_ in chapters), key=lambda o: 'mixup' not in o)
+    mixup_first = sorted((name for name, *_ in chapters), key=lambda name: 'mixup' not in name)
     demo = contents.first_demo([pages[name] for name in mixup_first])
     pages['index'] = contents.home(pages['index'], language, chapters, demo, REPOSITORY)
-    for name, nb in pages.items(): add_player(nb)
+    for nb in pages.values(): add_player(nb)
     made = {f'{name}.ipynb': nbformat.writes(nb) for name, nb in pages.items()}
-    made['making.md'] = (HERE/'text'/f'making.{language}.md').read_text(encoding='utf-8')
-    tools = {name: told[name] for name in pages if name.startswith('tools/')}
-    made['tools/index.md'] = contents.tools_index(language, tools)
+    behind = {name: words for name, words in told.items() if origins.folder_of(name)}
+    more, more_told = other_sources(language, behind, set(pages))
+    return {**made, **more}, {**told, **more_told}
+
+
+def other_sources(language:str, # 'en' or 'zh'
+                  behind:dict, # {notebook behind the chapters: (title, description)}
+                  pages:set, # names of all notebooks
+                 )->tuple: # {file name: text}, {page: (title, description)}
+    "The sources that are no notebooks: the reference, the list of the notebooks behind, how this was made."
     words = contents.WORDS[language]
-    for name, text in contents.api_pages(language, {name: title for name, (title, _) in told.items()}).items():
+    making = (HERE/'text'/f'making.{language}.md').read_text(encoding='utf-8')
+    made = {'making.md': making, 'tools/index.md': contents.tools_index(language, behind)}
+    told = {'tools/index': (words['tools'], words['lead_tools']),
+            'making': tuple(part.strip('#> ') for part in making.split('\n\n')[:2])}
+    for name, text in contents.api_pages(language, pages).items():
         made[f'api/{name}.rst'] = text
-        told[f'api/{name}'] = (f'sotalearn.{name}', f'sotalearn.{name}: {words["api"]}') if name != 'index' else (words['api'], words['api_lead'])
-    told['tools/index'] = words['tools'], words['tools']
-    told['making'] = tuple(o.strip('#> ') for o in made['making.md'].split('\n\n')[:2])
+        told[f'api/{name}'] = (f'sotalearn.{name}', f'sotalearn.{name}: {words["api"]}')
+    told['api/index'] = words['api'], words['api_lead']
     return made, told
 
 
-def add_player(nb):
-    "Let the page start its live figures when the reader comes near them."
-    outputs = [o for cell in nb.cells for o in cell.get('outputs', []) if 'class="sotalearn-demo"' in o.get('data', {}).get('text/html', '')]
-    in_prose = [o for o in nb.cells if o.cell_type == 'markdown' and 'class="sotalearn-demo"' in o.source]
-    if not outputs and not in_prose: return
-    script = (ROOT/'sotalearn'/'demo.js').read_text(encoding='utf-8') + (HERE/'player.js').read_text(encoding='utf-8')
-    script = script.replace('</script', '<\\/script')
-    shown = nbformat.v4.new_output('display_data', data={'text/html': f'<script type="module">{script}</script>'})
-    nb.cells.append(nbformat.v4.new_code_cell('play()', outputs=[shown], metadata=dict(tags=['remove-input']), id='player'))
+def add_player(nb:nbformat.NotebookNode):
+    "Let a page start its live figures when the reader comes near them."
+    mark = 'class="sotalearn-demo"'
+    shown = [output.get('data', {}).get('text/html', '') for cell in nb.cells for output in cell.get('outputs', [])]
+    prose = [cell.source for cell in nb.cells if cell.cell_type == 'markdown']
+    if not any(mark in text for text in shown + prose): return
+    parts = (ROOT/'sotalearn'/'demos'/'demo.js', HERE/'player.js')
+    script = ''.join(path.read_text(encoding='utf-8') for path in parts).replace('</script', '<\\/script')
+    output = nbformat.v4.new_output('display_data', data={'text/html': f'<script type="module">{script}</script>'})
+    hidden = dict(tags=['remove-input'])
+    nb.cells.append(nbformat.v4.new_code_cell('play()', outputs=[output], metadata=hidden, id='player'))
 
 
-def write_sources(work, language, made, told):
-    "Write the sources of one language; what is left of older ones goes."
-    folder, doctrees, target = (work/o/language for o in ('source', 'doctrees', 'html'))
-    spots = {}
-    for module in contents.modules():
-        for name, place in contents.places(ROOT/'sotalearn'/f'{module}.py').items():
-            if place and place.notebook in told:
-                spots[f'sotalearn.{module}.{name}'] = dict(notebook=place.notebook, cell=place.cell, title=told[place.notebook][0],
-                                                         chapter='/' not in place.notebook)
+def spots(told:dict, # {page: (title, description)}
+         )->dict: # {full name: notebook, cell, title, chapter}
+    "Where every function is written, for those whose notebook has a page."
+    return {f'sotalearn.{module}.{name}': dict(notebook=place.notebook, cell=place.cell, title=told[place.notebook][0],
+                                               chapter=not origins.folder_of(place.notebook))
+            for module in origins.modules() for name, place in origins.places(module).items()
+            if place and place.notebook in told}
+
+
+def write_sources(work:Path, language:str, made:dict, told:dict):
+    "Write the sources of one language; what is left of older ones goes, and so do their pages."
+    folder, doctrees, target = (work/name/language for name in ('source', 'doctrees', 'html'))
     pages = {name: dict(title=title, description=description) for name, (title, description) in told.items()}
-    made = {**made, 'pages.json': json.dumps(dict(pages=pages, places=spots), ensure_ascii=False, indent=1)}
+    known = json.dumps(dict(pages=pages, places=spots(told)), ensure_ascii=False, indent=1)
+    made = {**made, 'pages.json': known}
     for name, text in made.items(): write_if_new(folder/name, text)
     for path in folder.rglob('*'):
         if path.is_file() and path.relative_to(folder).as_posix() not in made: path.unlink()
-    pages = {Path(name).with_suffix('.html').as_posix() for name in made} | {'search.html'}
+    kept = {Path(name).with_suffix('.html').as_posix() for name in made} | {'search.html'}
     for path in target.rglob('*.html'):
-        if path.relative_to(target).as_posix() not in pages: path.unlink()
-    # Sphinx cannot know that every page depends on these two.
-    frame, memory = fingerprint(HERE/'conf.py', folder/'pages.json'), doctrees/'made-with'
+        if path.relative_to(target).as_posix() not in kept: path.unlink()
+    # Sphinx cannot know that every page depends on these.
+    frame, memory = fingerprint(HERE/'conf.py', HERE/'docstrings.py', folder/'pages.json'), doctrees/'made-with'
     if not memory.exists() or memory.read_text() != frame:
         shutil.rmtree(doctrees, ignore_errors=True)
         write_atomic(memory, frame)
 
 
-def run_sphinx(language, work):
+def run_sphinx(language:str, work:Path)->int:
     "Run Sphinx in one language, in a process of its own; every warning is an error. Returns its exit status."
     from sphinx.cmd.build import main
     source = work/'source'/language
     os.environ.update(DOCS_LANGUAGE=language, DOCS_SOURCE=str(source), SITE_URL=ADDRESS)
     with open(work/f'{language}.log', 'w', encoding='utf-8') as sys.stderr:
-        return main(['-b', 'html', '-q', '-W', '--keep-going', '-c', str(HERE), '-d', str(work/'doctrees'/language), str(source), str(work/'html'/language)])
+        return main(['-b', 'html', '-q', '-W', '--keep-going', '-c', str(HERE),
+                     '-d', str(work/'doctrees'/language), str(source), str(work/'html'/language)])
 
 
-def both_languages(work):
-    "Run Sphinx in both languages; return the lines that tell what is wrong."
-    # Where it can, a process begins as a copy of this one, which has imported fastai already.
+def both_languages(work:Path)->list:
+    "Run Sphinx in both languages; the lines that tell what is wrong."
+    # Where it can, a process begins as a copy of this one, which has imported fastai, ten seconds, once for both.
+    import sotalearn.training  # noqa: F401
     how = multiprocessing.get_context('fork' if sys.platform == 'linux' else 'spawn')
-    with ProcessPoolExecutor(len(LANGUAGES), mp_context=how) as pool: status = list(pool.map(run_sphinx, LANGUAGES, [work]*len(LANGUAGES)))
-    logs = {language: (work/f'{language}.log').read_text(encoding='utf-8').splitlines() for language, failed in zip(LANGUAGES, status) if failed}
-    return [f'{language}: {line}' for language, log in logs.items() for line in log or ['Sphinx failed'] if line.strip()]
+    with ProcessPoolExecutor(len(LANGUAGES), mp_context=how) as pool:
+        failed = list(pool.map(run_sphinx, LANGUAGES, [work]*len(LANGUAGES)))
+    wrong = []
+    for language in [language for language, status in zip(LANGUAGES, failed) if status]:
+        log = (work/f'{language}.log').read_text(encoding='utf-8').splitlines() or ['Sphinx failed']
+        wrong += [f'{language}: {line}' for line in log if line.strip()]
+    return wrong
 
 
 # ------------------------------------------------------------ around the pages
 
-def write_root(site, told):
+def _sitemap(names):
+    "The sitemap: each page in each language, with where the other one is."
+    urls = []
+    for name in names:
+        turns = ''.join(f'<xhtml:link rel="alternate" hreflang="{code}" href="{ADDRESS}/{language}/{name}.html"/>'
+                        for language, code in (('en', 'en'), ('zh', 'zh-Hans')))
+        places = [html.escape(f'{ADDRESS}/{language}/{name}.html') for language in LANGUAGES]
+        urls += [f'<url><loc>{place}</loc>{turns}</url>' for place in places]
+    return ('<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9" '
+            'xmlns:xhtml="http://www.w3.org/1999/xhtml">\n' + '\n'.join(urls) + '\n</urlset>\n')
+
+
+def _llms(told):
+    "The list of all pages for those who read plain text."
+    parts = [f'# sotalearn\n\n> {told["en"]["index"][1]}\n\n'
+             'The same pages exist in English and in Simplified Chinese.']
+    for language, title in dict(en='English', zh='简体中文').items():
+        lines = [f'- [{name}]({ADDRESS}/{language}/{page}.html)' + (f': {text}' if text and text != name else '')
+                 for page, (name, text) in told[language].items()]
+        parts.append(f'## {title}\n\n' + '\n'.join(lines))
+    return '\n\n'.join(parts) + '\n'
+
+
+def write_root(site:Path, told:dict):
     "What lies beside the two languages: the page that chooses, 404, the sitemap and llms.txt."
     for path in (HERE/'root').iterdir():
         write_if_new(site/path.name, path.read_text(encoding='utf-8').replace('{address}', ADDRESS))
-    urls = []
-    for name in told['en']:
-        turns = ''.join(f'<xhtml:link rel="alternate" hreflang="{code}" href="{ADDRESS}/{language}/{name}.html"/>'
-                        for language, code in (('en', 'en'), ('zh', 'zh-Hans')))
-        urls += [f'<url><loc>{html.escape(f"{ADDRESS}/{language}/{name}.html")}</loc>{turns}</url>' for language in LANGUAGES]
-    write_if_new(site/'sitemap.xml', '<?xml version="1.0" encoding="UTF-8"?>\n<urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9" '
-                 'xmlns:xhtml="http://www.w3.org/1999/xhtml">\n' + '\n'.join(urls) + '\n</urlset>\n')
-    titles = dict(en='English', zh='简体中文')
-    parts = [f'# sotalearn\n\n> {told["en"]["index"][1]}\n\nThe same pages exist in English and in Simplified Chinese.']
-    for language in LANGUAGES:
-        pages = '\n'.join(f'- [{title}]({ADDRESS}/{language}/{name}.html)' + (f': {text}' if text and text != title else '')
-                          for name, (title, text) in told[language].items())
-        parts.append(f'## {titles[language]}\n\n{pages}')
-    write_if_new(site/'llms.txt', '\n\n'.join(parts) + '\n')
+    write_if_new(site/'sitemap.xml', _sitemap(told['en']))
+    write_if_new(site/'llms.txt', _llms(told))
     write_if_new(site/'.nojekyll', '')
 
 
-def tidy(site):
+def tidy(site:Path):
     "Remove what the builders leave and no page needs: maps of scripts, templates, copies of the sources."
-    for path in [*site.rglob('*.map'), *site.rglob('*webpack-macros.html'), *site.rglob('.buildinfo.bak')]: path.unlink()
+    for pattern in ('*.map', '*webpack-macros.html', '.buildinfo.bak'):
+        for path in [*site.rglob(pattern)]: path.unlink()
     for path in (site/'jupyter_execute', *site.glob('*/_sources')): shutil.rmtree(path, ignore_errors=True)
 
 
-def build(options):
-    "Build the site; return the lines that tell what is wrong, none if all is well."
+def build(options:argparse.Namespace)->list:
+    "Build the site; the lines that tell what is wrong, none if all is well."
     work, site = options.output.resolve(), options.output.resolve()/'html'
     found = notebooks(options.notebooks)
-    wrong = [told for path in found.values() for told in reader.problems(path)]
+    wrong = [told for path in found.values() for told in problems(path)]
     if wrong: return wrong
-    import results        # and fastai with it: ten seconds that a faulty notebook need not cost
+    import results        # pandas and matplotlib come with it: a faulty notebook need not wait for them
     measured = work/'results.ipynb'
     work.mkdir(parents=True, exist_ok=True)
     write_if_new(measured, nbformat.writes(results.notebook(options.runs)))
-    if wrong := reader.problems(measured): return wrong
-    assets, told = reader.Assets(site/'assets'), {}
+    if wrong := problems(measured): return wrong
+    assets, told = Assets(site/'assets'), {}
     for language in LANGUAGES:
         made, told[language] = sources(language, found, measured, assets)
         write_sources(work, language, made, told[language])
@@ -181,21 +224,20 @@ def build(options):
     assets.prune()
     tidy(site)
     write_root(site, told)
-    return links.broken(site)
+    return write_forwards(site, told, ADDRESS) + links.broken(site)
 
 
 def main():
     options, start = arguments(), time.perf_counter()
-    stamp = options.output/'built-from'
+    stamp, site = options.output/'built-from', options.output/'html'
     made_from = fingerprint(options.notebooks, options.runs, ROOT/'sotalearn', HERE, ROOT/'constraints.txt')
-    if stamp.exists() and stamp.read_text() == made_from and (options.output/'html'/'index.html').exists():
-        print(f'Nothing has changed since the site was built: {options.output/"html"}')
+    if stamp.exists() and stamp.read_text() == made_from and (site/'index.html').exists():
+        print(f'Nothing has changed since the site was built: {site}')
         return
-    if stamp.exists(): stamp.unlink()
-    if wrong := build(options):
-        sys.exit('\n'.join([*wrong, f'The site was not built: {len(wrong)} problems.']))
+    stamp.unlink(missing_ok=True)
+    if wrong := build(options): sys.exit('\n'.join([*wrong, f'The site was not built: {len(wrong)} problems.']))
     write_atomic(stamp, made_from)
-    print(f'Built in {time.perf_counter() - start:.0f} s: {options.output/"html"} (look at it: python -m http.server -d {options.output/"html"})')
+    print(f'Built in {time.perf_counter() - start:.0f} s: {site} (look at it: python -m http.server -d {site})')
 
 
 if __name__ == '__main__': main()

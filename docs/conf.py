@@ -12,16 +12,18 @@ from sphinx import addnodes
 from sphinx.roles import XRefRole
 
 import sotalearn
+from docstrings import as_rst, origin, parameter_fields
 from search import ChineseByPairs
 
 LANGUAGE = os.environ.get('DOCS_LANGUAGE', 'en')
 ADDRESS = os.environ.get('SITE_URL', 'http://localhost:8000').rstrip('/')
-PAGES = json.loads((Path(os.environ['DOCS_SOURCE'])/'pages.json').read_text(encoding='utf-8')) if 'DOCS_SOURCE' in os.environ else {}
+SOURCE = os.environ.get('DOCS_SOURCE')
+PAGES = json.loads((Path(SOURCE)/'pages.json').read_text(encoding='utf-8')) if SOURCE else {}
 
 project, author, copyright = 'sotalearn', 'The sotalearn authors', 'The sotalearn authors, Apache 2.0'
 release = version = sotalearn.__version__
 language = dict(en='en', zh='zh_CN')[LANGUAGE]
-extensions = ['myst_nb', 'sphinx_design', 'sphinx_copybutton', 'sphinx.ext.autodoc', 'sphinx.ext.autosummary', 'sphinx.ext.napoleon']
+extensions = ['myst_nb', 'sphinx_design', 'sphinx_copybutton', 'sphinx.ext.autodoc', 'sphinx.ext.autosummary']
 exclude_patterns = ['pages.json']
 nitpicky = True
 # Other projects' names: without a network there is nothing to look them up in. Ours must all be found.
@@ -42,9 +44,6 @@ autosummary_generate = False
 autodoc_typehints = 'none'
 autodoc_preserve_defaults = True
 autoclass_content = 'class'
-napoleon_google_docstring = False
-napoleon_use_rtype = False
-napoleon_use_ivar = True
 add_module_names = False
 default_role = 'ours'
 
@@ -63,11 +62,12 @@ html_permalinks_icon = '#'
 pygments_style = 'a11y-light'
 html_sidebars = {'**': ['navbar-logo', 'search-button-field.html', 'sbt-sidebar-nav.html']}
 html_theme_options = dict(
-    logo=dict(text='sotalearn', alt_text=dict(en='Home page', zh='首页')[LANGUAGE]),
+    logo=dict(text='sotalearn', alt_text=dict(en='Home page', zh='首页')[LANGUAGE]), home_page_in_toc=False,
     navbar_persistent=[], article_header_end=['language.html', 'article-header-buttons.html'],
-    use_download_button=False, use_fullscreen_button=False, use_source_button=False, show_navbar_depth=1, max_navbar_depth=2,
-    home_page_in_toc=False, toc_title=dict(en='On this page', zh='本页内容')[LANGUAGE], show_toc_level=2,
-    footer_content_items=['site-footer.html'], pygments_light_style='a11y-high-contrast-light', pygments_dark_style='a11y-high-contrast-dark')
+    use_download_button=False, use_fullscreen_button=False, use_source_button=False,
+    show_navbar_depth=1, max_navbar_depth=2, show_toc_level=2,
+    toc_title=dict(en='On this page', zh='本页内容')[LANGUAGE], footer_content_items=['site-footer.html'],
+    pygments_light_style='a11y-high-contrast-light', pygments_dark_style='a11y-high-contrast-dark')
 html_search_language = 'zh'
 sphinx.search.languages['zh'] = ChineseByPairs
 copybutton_exclude = '.linenos, .gp, .go'
@@ -95,25 +95,30 @@ class OursOrCode(XRefRole):
     def __init__(self): super().__init__(innernodeclass=nodes.literal)
 
     def process_link(self, env, refnode, has_explicit_title, title, target):
-        refnode.update_all_atts({'refdomain': 'py', 'reftype': 'obj', 'ours': True,
-                                 'py:module': env.ref_context.get('py:module'), 'py:class': env.ref_context.get('py:class')})
+        context = {name: env.ref_context.get(name) for name in ('py:module', 'py:class')}
+        refnode.update_all_atts({'refdomain': 'py', 'reftype': 'obj', 'ours': True, **context})
         return title, target
 
 
 def stay_code(app, env, node, content):
-    "A word in backquotes that names nothing of ours, or something without a docstring, is code. A name of ours that is not there is reported."
+    "A word in backquotes that names nothing of ours, or has no docstring, is code. A name of ours must be there."
     if not node.get('ours'): return None
     *module, name = node['reftarget'].split('.')
     if module[:1] != ['sotalearn'] or hasattr(sys.modules.get('.'.join(module)), name): return content
 
 
-def tell_origin(app, what, name, obj, options, lines):
-    "Below a docstring: the chapter that teaches the function, and the cell that makes it."
+def tell_all(app, what, name, obj, options, lines):
+    "A docstring as the reference shows it: the words, the parameters, and where it is taught."
+    lines[:] = as_rst('\n'.join(lines)).split('\n')
+    if what not in ('function', 'method', 'class', 'exception'): return
+    lines += ['', *parameter_fields(obj), '']
     place = PAGES.get('places', {}).get(name)
-    if not place or what not in ('function', 'class', 'exception'): return
-    words = dict(en=('Taught in' if place['chapter'] else 'Written in', 'source cell'), zh=('讲解见' if place['chapter'] else '写在', '源代码单元格'))[LANGUAGE]
-    link = f'../{place["notebook"]}.html'
-    lines += ['', '.. container:: origin', '', f'   {words[0]} `{place["title"]} <{link}>`__ · `{words[1]} <{link}#cell-{place["cell"]}>`__', '']
+    if place: lines += origin(place, LANGUAGE)
+
+
+def skip_fields(app, what, name, obj, skip, options):
+    "The fields of a named tuple stand among its parameters."
+    return True if type(obj).__name__ == '_tuplegetter' else None
 
 
 # ------------------------------------------------------------ pages
@@ -141,8 +146,10 @@ def add_to_page(app, pagename, templatename, context, doctree):
     toctree = context.get('generate_toctree_html')
     if toctree:       # the theme's buttons that open a branch of the menu have no name
         label = dict(en='Show or hide the pages below', zh='展开或收起下级页面')[LANGUAGE]
-        context['generate_toctree_html'] = lambda *given, **how: str(toctree(*given, **how)).replace('<summary>', f'<summary aria-label="{label}">')
-    if pagename != 'search': context['script_files'] = [patient(o) for o in context['script_files']]
+        def named(*given, **how):
+            return str(toctree(*given, **how)).replace('<summary>', f'<summary aria-label="{label}">')
+        context['generate_toctree_html'] = named
+    if pagename != 'search': context['script_files'] = [patient(script) for script in context['script_files']]
 
 
 def patient(script):
@@ -155,7 +162,8 @@ def setup(app):
     app.add_html_math_renderer('mathml', (inline_formula, None), (displayed_formula, None))
     app.add_role('ours', OursOrCode())
     app.connect('missing-reference', stay_code)
-    app.connect('autodoc-process-docstring', tell_origin)
+    app.connect('autodoc-process-docstring', tell_all)
+    app.connect('autodoc-skip-member', skip_fields)
     app.connect('doctree-read', name_passages, priority=400)
     app.connect('html-page-context', add_to_page, priority=900)
     return dict(parallel_read_safe=True, parallel_write_safe=True)

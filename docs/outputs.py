@@ -20,7 +20,7 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 
-from reader import problems
+from problems import problems
 from sotalearn.datasets import dataset_folder
 from sotalearn.figures import chinese_font
 from sotalearn.files import write_atomic

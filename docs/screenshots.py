@@ -12,7 +12,7 @@ from playwright.sync_api import sync_playwright
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent/'tests'))
 from lab import CHROMIUM, FLAGS, Lab   # noqa: E402: tests/ is no package
-from sotalearn.course import write_copy   # noqa: E402
+from sotalearn.school.copy import write_copy   # noqa: E402
 
 SITE = HERE/'_build'/'html'
 # name: page, passage at the top, width, height, theme
@@ -26,7 +26,8 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 
 def take(browser, address, page, passage, width, height, theme):
     "A picture of one page, with two dots for a CSS pixel, once its live figures play."
-    context = browser.new_context(viewport=dict(width=width, height=height), color_scheme=theme, device_scale_factor=2, reduced_motion='reduce')
+    context = browser.new_context(viewport=dict(width=width, height=height), color_scheme=theme, device_scale_factor=2,
+                                  reduced_motion='reduce')
     tab = context.new_page()
     tab.goto(f'{address}/{page}.html#{passage}')
     tab.locator('.sotalearn-demo .demo-panel').first.wait_for()
@@ -40,12 +41,14 @@ def take_lab(browser, notebook='06_mixup.ipynb', cell='demo = mixup_demo('):
     "A picture of JupyterLab with the learner's copy, at a live figure that plays from what is stored in it."
     with tempfile.TemporaryDirectory() as folder, Lab(folder) as lab:
         write_copy(lab.notebooks, 'en')
-        subprocess.run([sys.executable, '-m', 'jupyter', 'trust', lab.notebooks/notebook], env=lab.env, check=True, stdout=subprocess.DEVNULL)
+        trust = [sys.executable, '-m', 'jupyter', 'trust', lab.notebooks/notebook]
+        subprocess.run(trust, env=lab.env, check=True, stdout=subprocess.DEVNULL)
         tab = lab.open(browser, notebook, run=False)
         tab.set_viewport_size(dict(width=1280, height=820))
         tab.evaluate('''async start => {
             const {content} = jupyterapp.shell.currentWidget;
-            content.activeCellIndex = content.widgets.findIndex(o => o.model.sharedModel.source.startsWith(start));
+            const starts = cell => cell.model.sharedModel.source.startsWith(start);
+            content.activeCellIndex = content.widgets.findIndex(starts);
             await content.scrollToItem(content.activeCellIndex, 'center');
         }''', cell)
         tab.locator('.demo-picture[data-shown]').first.wait_for()
@@ -64,7 +67,8 @@ def main():
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, '--headless=new'])
         for name, how in PICTURES.items():
-            take(browser, f'http://127.0.0.1:{server.server_port}', *how).save(folder/f'{name}.webp', quality=80, method=6)
+            picture = take(browser, f'http://127.0.0.1:{server.server_port}', *how)
+            picture.save(folder/f'{name}.webp', quality=80, method=6)
             print(folder/f'{name}.webp')
         take_lab(browser).save(folder/'lab.webp', quality=80, method=6)
         print(folder/'lab.webp')

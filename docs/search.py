@@ -1,4 +1,4 @@
-"""Chinese search that finds words inside sentences: pairs of neighbouring characters are indexed, and queries cut alike."""
+"""Chinese search that finds words inside sentences: pairs of neighbouring characters, in the index and in queries."""
 import re
 
 from sphinx.search import SearchLanguage
@@ -20,7 +20,10 @@ function splitQuery(query) {
 
     def split(self, input):
         words = re.findall(rf'[{_HAN}]+|[^\W{_HAN}]+', input)
-        pairs = [[o[i:i + 2] for i in range(len(o) - 1)] if re.match(rf'[{_HAN}]{{2,}}$', o) else [o] for o in words]
-        return sum(pairs, [])
+        return [part for word in words for part in self.pairs(word)]
+
+    def pairs(self, word):
+        if not re.match(rf'[{_HAN}]{{2,}}$', word): return [word]
+        return [word[i:i + 2] for i in range(len(word) - 1)]
 
     def stem(self, word): return word.lower()

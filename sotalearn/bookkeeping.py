@@ -172,15 +172,19 @@ def _seconds_a_pixel(recipe, runs):
     return np.median(paces) if paces else math.nan
 
 
+def _duration(seconds):
+    "A time as a reader wants it."
+    if seconds < 100: return say(f'{seconds:.0f} s', f'{seconds:.0f} 秒')
+    return say(f'{seconds/60:.0f} min', f'{seconds/60:.0f} 分钟')
+
+
 def _forecast(works, runs):
     "How many runs are missing and how long they will take; `works` has the pixels of each."
     seconds = sum(pixels*_seconds_a_pixel(recipe, runs) for recipe, pixels in works.items())
+    known = say('no earlier runs say how long that takes', '没有以往的记录，不知要多久')
     if seconds > 0:
-        enough = say(f'{seconds:.0f} s', f'{seconds:.0f} 秒')
-        long = say(f'{seconds/60:.0f} min', f'{seconds/60:.0f} 分钟')
-        time = enough if seconds < 100 else long
+        time = _duration(seconds)
         known = say(f'about {time}, going by earlier runs', f'按以往的记录大约要 {time}')
-    else: known = say('no earlier runs say how long that takes', '没有以往的记录，不知要多久')
     return say(f'{len(works)} runs are missing: {known}.', f'还缺 {len(works)} 次训练：{known}。')
 
 
@@ -188,8 +192,8 @@ def names_of(recipe:Recipe, # with its seed
              recipes:dict, # from names to `Recipe`
             )->str: # in the language of the settings
     "What a run is for, in words: the names among `recipes` that it serves, and its seed."
-    def training(recipe): return replace(recipe, dataset='', seed=0, tta=0)
-    names = [name for name, other in recipes.items() if training(other) == training(recipe)]
+    alike = dict(dataset=recipe.dataset, seed=recipe.seed, tta=recipe.tta)        # what makes no other training of it
+    names = [name for name, other in recipes.items() if replace(other, **alike) == recipe]
     return say(f'{" and ".join(names)}, seed {recipe.seed}', f'{"、".join(names)}，种子 {recipe.seed}')
 
 # %% ../nbs/tools/bookkeeping.ipynb #0b57f52c

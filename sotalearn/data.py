@@ -33,21 +33,14 @@ def _stats(normalize):
                      f'got {normalize!r}')
 
 
-def _checked(path, bs, size, presize, splitter, train_images, wrong_labels, seed, num_workers):
-    "The pictures to use, their labels where some are wrong, and the side to presize to; or a `ValueError`."
-    check_limits(bs, 'bs')
-    check_limits(size, 'size')
-    check_limits(seed, 'seed')
-    check_choice(splitter, 'splitter', ('folders', 'random'))
-    if num_workers is not None: check_limits(num_workers, 'num_workers')
+def _files(path, splitter, train_images, wrong_labels, seed):
+    "The pictures to use, and their labels where some are wrong; or a `ValueError`."
     if wrong_labels and splitter != 'folders':
         raise ValueError(f"splitter must be 'folders' with wrong_labels, got {splitter!r}")
-    check_limits(wrong_labels, 'wrong_labels')
+    wrong_labels = check_limits(wrong_labels, 'wrong_labels')
     files = choose_images(path, check_limits(train_images, 'train_images'), seed)
     check_pictures(files)
-    if presize is None: presize = max(size, min(2*size, _shorter_side(files)))
-    presize = check_whole(presize, 'presize', size, LIMITS['presize'][1])
-    return files, mislabel(files, wrong_labels, seed) if wrong_labels else {}, presize
+    return files, mislabel(files, wrong_labels, seed) if wrong_labels else {}
 
 # %% ../nbs/01_imagenette.ipynb #bf853fdf
 def get_dls(bs:int, # images in a batch
@@ -63,9 +56,14 @@ def get_dls(bs:int, # images in a batch
             num_workers:int=None, # processes that load pictures; fastai's default if None
            )->DataLoaders: # of (TensorImage float32 (bs, 3, size, size), TensorCategory int64 (bs,))
     "Presized, augmented, normalized and seeded DataLoaders: the fastai book, chapters 5 and 7."
+    bs, size, seed = check_limits(bs, 'bs'), check_limits(size, 'size'), check_limits(seed, 'seed')
+    if num_workers is not None: num_workers = check_limits(num_workers, 'num_workers')
+    check_choice(splitter, 'splitter', ('folders', 'random'))
     stats = _stats(normalize)
     path = dataset(settings().dataset) if path is None else Path(path)
-    files, labels, presize = _checked(path, bs, size, presize, splitter, train_images, wrong_labels, seed, num_workers)
+    files, labels = _files(path, splitter, train_images, wrong_labels, seed)
+    if presize is None: presize = max(size, min(2*size, _shorter_side(files)))
+    presize = check_whole(presize, 'presize', size, LIMITS['presize'][1])
     by_folder = GrandparentSplitter(valid_name='val')
     normalizing = [Normalize.from_stats(*stats)] if stats else []
     set_seed(seed)

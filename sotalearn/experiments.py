@@ -97,7 +97,7 @@ def summarize(runs:pd.DataFrame, # a row a run, with columns `recipe`, `seed` an
 # %% ../nbs/08_state_of_the_art.ipynb #f7d71485
 def compare(recipes:dict, # from names to `Recipe`, the baseline first; of one dataset and one splitter
             seeds=(1, 2, 3), # whole numbers, each once: each recipe is trained once with each
-            results=None, # the learner's table, read and written; the setting `results` by default
+            results=None, # your own table, read and written, never the course's; the setting `results` by default
             run_missing:bool=True, # False trains nothing and only looks up what the tables have
             show_progress:bool=True, # say how long it will take, and show a bar
             level:float=.95, # confidence of the intervals, from 0.5 to 0.999

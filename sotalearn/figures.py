@@ -102,7 +102,8 @@ def picture_row(pictures:list, # whatever `imshow` takes: PIL images, or arrays 
             ax.set_title(title if isinstance(title, str) else say(*title), fontsize=9)
             ax.axis('off')
 
-    height = rows*(width/columns + .3*any(titles))
+    lines = max(text.count('\n') + 1 for title in titles for text in ([title] if isinstance(title, str) else title))
+    height = rows*(width/columns + (.15 + .15*lines)*any(titles))
     return StillFigure(draw, en, zh, size=(width, height))
 
 # %% ../nbs/tools/figures.ipynb #39b130b7

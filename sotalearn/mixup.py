@@ -120,7 +120,7 @@ def loss_floor(alpha:float=.4, # from 0.01 to 100
 
 # %% ../nbs/06_mixup.ipynb #d9fd3962
 def manifold_mixup(alpha:float=.4, # as for `mixup_weights`
-                   layers:tuple=(0, 1, 2), # children of the model, from 0: each batch draws one, whose output is blended
+                   layers:tuple=(0, 1, 2), # children of the model, from 0: a batch draws one, whose output is blended
                   )->'Callback': # fastai's, for a loss that takes whole numbers, as `CrossEntropyLossFlat`
     """Blend activations instead of pictures: manifold mixup, Verma et al. 2018, https://arxiv.org/abs/1806.05236
 

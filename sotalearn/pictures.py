@@ -13,16 +13,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-from fastai.data.external import URLs, fastai_path, untar_data
-from fastai.data.transforms import get_image_files
-from fastai.vision.core import PILImage
-from fastcore.foundation import L
 from PIL import Image, ImageOps
 
 from .checks import check_choice, check_number, check_whole
 from .datasets import DATASETS, dataset_folder, dataset_name
 from .settings import say
 from .toynette import make_toynette
+
+from fastai.data.external import URLs, fastai_path, untar_data
+from fastai.data.transforms import get_image_files
+from fastai.vision.core import PILImage         # after sotalearn, which silences a warning of fastai's
+from fastcore.foundation import L
 
 # %% ../nbs/tools/pictures.ipynb #8b6cf842
 _DOWNLOADS = {'imagenette-160': URLs.IMAGENETTE_160, 'imagenette-320': URLs.IMAGENETTE_320,

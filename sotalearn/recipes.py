@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import sotalearn
-from .checks import check_choice, check_limits, check_whole
+from .checks import LIMITS, check_choice, check_limits, check_number, check_whole
 from .figures import COLOURS
 from .files import course_folder, write_atomic
 from .settings import results_path, settings
@@ -107,7 +107,8 @@ class Recipe:
         "The value of a field if it is allowed."
         name, value = field.name, getattr(self, field.name)
         if name in CHOICES: return check_choice(value, name, CHOICES[name])
-        if field.type not in (str, bool): return check_limits(value, name)
+        if name in LIMITS: return check_limits(value, name)
+        if field.type not in (str, bool): return check_number(value, name)
         if isinstance(value, field.type): return value
         allowed = 'text' if field.type is str else 'True or False'
         raise ValueError(f'{name} must be {allowed}, got {value!r}')

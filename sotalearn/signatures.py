@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['Parameter', 'parameters', 'commented_signature', 'show_comments']
 
-# %% ../nbs/tools/signatures.ipynb #43cb6674
+# %% ../nbs/tools/signatures.ipynb #0b85223f
 import inspect, re
 from typing import NamedTuple
 
-# %% ../nbs/tools/signatures.ipynb #3c908bbd
+# %% ../nbs/tools/signatures.ipynb #fbf2fc58
 class Parameter(NamedTuple):
     "A parameter as it is written; what a function returns is the last, with the name `return`."
     name: str        # with its stars
@@ -19,11 +19,11 @@ class Parameter(NamedTuple):
     kind: int        # as in `inspect.Parameter`; None for what is returned
 
 
-def parameters(obj, # a function, a method or a class: of a dataclass the fields, of another class what makes one
+def parameters(obj, # a function, a method or a class: of a dataclass or named tuple the fields, else what makes one
               )->list: # of `Parameter`; empty if the source cannot be read
     "The parameters of a function with the comments beside them, and what it returns."
     from fastcore.docments import docments      # a tenth of a second that only those pay who ask
-    try: found, signature = docments(obj, args_kwargs=True), inspect.signature(obj)
+    try: found, signature = docments(obj, args_kwargs=True) | _field_comments(obj), inspect.signature(obj)
     except (OSError, TypeError, SyntaxError, ValueError): return []
     def comment(name): return ' '.join((found.get(name) or '').split())
     stars = {inspect.Parameter.VAR_POSITIONAL: '*', inspect.Parameter.VAR_KEYWORD: '**'}
@@ -32,7 +32,13 @@ def parameters(obj, # a function, a method or a class: of a dataclass the fields
              for name, told in signature.parameters.items() if name not in ('self', 'cls')]
     return [*given, Parameter('return', _annotation(signature.return_annotation), '', comment('return'), None)]
 
-# %% ../nbs/tools/signatures.ipynb #35b2f10e
+# %% ../nbs/tools/signatures.ipynb #dba8c37a
+def _field_comments(obj):
+    "{field: comment} of a named tuple, which fastcore does not read; empty for everything else."
+    if not hasattr(obj, '_field_defaults'): return {}
+    return dict(re.findall(r'^ +(\w+) *:[^#\n]*# *(.+)$', inspect.getsource(obj), flags=re.M))
+
+
 def _annotation(annotation):
     "A type as one would write it: `float | Tensor`, without the modules."
     if annotation in (inspect.Parameter.empty, None): return ''
@@ -45,7 +51,7 @@ def _default(default):
     if default is inspect.Parameter.empty: return ''
     return getattr(default, '__qualname__', None) or repr(default)
 
-# %% ../nbs/tools/signatures.ipynb #834964cc
+# %% ../nbs/tools/signatures.ipynb #fd9b4655
 def commented_signature(obj, # a function, a method or a class
                        )->str: # '' if no comment stands beside a parameter
     "The signature of `obj` as source, with the comments beside its parameters."
@@ -66,7 +72,7 @@ def _as_written(parameter):
     if parameter.default: text += f' = {parameter.default}' if parameter.annotation else f'={parameter.default}'
     return f'{text},' + (f'  # {parameter.comment}' if parameter.comment else '')
 
-# %% ../nbs/tools/signatures.ipynb #f3d43d08
+# %% ../nbs/tools/signatures.ipynb #4fd238d9
 def _help(asked):
     "What `?` shows for an object, as (heading, text); None leaves it to IPython."
     module = getattr(asked.obj, '__module__', None) or ''

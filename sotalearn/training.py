@@ -9,7 +9,7 @@ __all__ = ['BFloat16', 'make_learner', 'train']
 from .checks import check_number
 from .data import dataset, dataset_name, get_dls
 from .files import course_folder
-from .recipes import COLUMNS, Recipe, append_run, images_seen, measured_runs, own_table, read_runs
+from .recipes import COLUMNS, Recipe, append_run, epochs_of, measured_runs, own_table, read_runs
 from .settings import settings
 from fastai.vision.all import *             # after sotalearn, which silences a warning of fastai's
 import platform, subprocess, time
@@ -125,7 +125,7 @@ def train(recipe:Recipe, # what is to be trained
     if fit: fit(learn)
     else: learn.fit_one_cycle(recipe.epochs, recipe.lr)
     seconds, cpu_seconds = time.perf_counter() - start, _cpu_seconds() - cpu_start
-    images = sum(images_seen(recipe.schedule(), len(learn.dls.train_ds)).values())
+    images = sum(epochs_of(recipe.schedule()))*len(learn.dls.train_ds)
     spent = dict(seconds=round(seconds, 1), cpu_seconds=round(cpu_seconds, 1),
                  images_per_second=round(images/seconds, 1))
     learn.result = asdict(learn.recipe) | _judged(learn, measure) | spent | _origin(learn)

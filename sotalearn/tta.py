@@ -20,7 +20,8 @@ def crop_box(size, # the picture's (width, height) in pixels, whole numbers
     "The centre square that fastai's `Resize` cuts out of a validation picture."
     try: width, height = size
     except (TypeError, ValueError): raise ValueError(f'size must be (width, height), got {size!r}') from None
-    side = min(check_whole(width, 'size', 1), check_whole(height, 'size', 1))
+    width, height = check_whole(width, 'size', 1), check_whole(height, 'size', 1)
+    side = min(width, height)
     left, top = (width - side)//2, (height - side)//2
     return left, top, left + side, top + side
 

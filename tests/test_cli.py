@@ -1,6 +1,5 @@
 """The command as a process, and a training that is started by it."""
 import importlib
-import os
 import subprocess
 import sys
 import tomllib
@@ -31,9 +30,7 @@ def test_help_and_mistakes_do_not_wait_for_fastai(tmp_path, words):
     subprocess.run([sys.executable, '-c', code, *words], cwd=tmp_path, check=True, capture_output=True, timeout=60)
 
 
-def test_a_recipe_with_stages_is_trained_and_its_row_printed(tmp_path, monkeypatch, capsys):
-    for name in list(os.environ):
-        if name.startswith('SOTALEARN_'): monkeypatch.delenv(name)
+def test_a_recipe_with_stages_is_trained_and_its_row_printed(tmp_path, monkeypatch, no_environment, capsys):
     monkeypatch.chdir(tmp_path)
     small = make_toynette(tmp_path/'small', train=2, val=1, show_progress=False)
     words = ['train', '--dataset', str(small), '--stages', '1x16', '--size', '32', '--epochs', '1', '--bs', '10']

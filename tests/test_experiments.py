@@ -272,8 +272,7 @@ def test_the_same_budget_means_the_same_pixels():
         for name, pixels in work.items(): assert .75 <= pixels/work['baseline'] <= 1.05, (size, epochs, name)
 
 
-def test_the_command_trains_and_prints_the_table_alone(small, trained, tmp_path, monkeypatch, capsys):
-    for name in [name for name in os.environ if name.startswith('SOTALEARN_')]: monkeypatch.delenv(name)
+def test_the_command_trains_and_prints_the_table_alone(small, trained, tmp_path, monkeypatch, no_environment, capsys):
     monkeypatch.chdir(tmp_path)
     words = ['compare', '--recipes', 'baseline,tta', '--seeds', '1,2', '--dataset', str(small),
              '--size', '16', '--epochs', '1', '--bs', '10']

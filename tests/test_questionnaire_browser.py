@@ -22,7 +22,8 @@ def file(tmp_path_factory):
     path = tmp_path_factory.mktemp('page')/'page.html'
     tasks = {**QUESTIONS, **EXERCISES}.values()
     body = '\n'.join(o._repr_html_().replace(' hidden class', ' class') for o in tasks) + card()._repr_html_()
-    path.write_text(f'<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><body>{body}', encoding='utf-8')
+    head = '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+    path.write_text(f'{head}<body>{body}', encoding='utf-8')
     return path
 
 
@@ -48,7 +49,8 @@ ANSWER = '''([root, kind, answers]) => answers.map(letters => {
         else form.querySelector(`input[value=${letter}]`).checked = true;
     });
     form.requestSubmit();
-    return [root.querySelector('.quiz-said').textContent, root.querySelector('.quiz-said').classList.contains('quiz-right')];
+    const said = root.querySelector('.quiz-said');
+    return [said.textContent, said.classList.contains('quiz-right')];
 })'''
 
 
@@ -58,8 +60,9 @@ def some_answers(form):
     if form.kind == 'one': return [[o] for o in letters]
     if form.kind == 'many': return [[o] for o in letters] + [right, letters] + [sorted({*right, o}) for o in letters]
     order = list(form.example())
-    return [[o] for o in letters] + [order, order[::-1], order[1:], [*order, *(o for o in letters if o not in right)]] + [
-        [*order[:i], order[i + 1], order[i], *order[i + 2:]] for i in range(len(order) - 1)]
+    too_many = [*order, *(o for o in letters if o not in right)]
+    swapped = [[*order[:i], order[i + 1], order[i], *order[i + 2:]] for i in range(len(order) - 1)]
+    return [*([o] for o in letters), order, order[::-1], order[1:], too_many, *swapped]
 
 
 def test_the_page_says_what_python_says(browser, file):
@@ -87,14 +90,16 @@ def test_by_keyboard_alone(browser, file, width):
     root.get_by_role('radio').first.focus()
     page.keyboard.press('Space')
     page.keyboard.press('Enter')                                              # a form's own way to be sent
-    assert 'Not yet' in said.inner_text() and 'That comes before' in said.inner_text() and said.get_attribute('role') == 'status'
+    assert 'Not yet' in said.inner_text() and 'That comes before' in said.inner_text()
+    assert said.get_attribute('role') == 'status'
     for key in ('ArrowDown', 'ArrowDown'): page.keyboard.press(key)
-    assert said.inner_text() == ''                                            # an old verdict does not stand by a new choice
+    assert said.inner_text() == ''                                # an old verdict does not stand by a new choice
     page.keyboard.press('Tab')
     assert page.evaluate('document.activeElement.textContent') == 'Check'
     page.keyboard.press('Enter')
     assert 'Right' in said.inner_text() and "q2.check('c')" in said.inner_text()
-    assert page.locator('.sotalearn-card[lang=en] [data-task=q2]').inner_text().split() == ['✓', *QUESTIONS['q2'].title[0].split(), 'q2', 'right', 'here']
+    row = page.locator('.sotalearn-card[lang=en] [data-task=q2]').inner_text()
+    assert row.split() == ['✓', *QUESTIONS['q2'].title[0].split(), 'q2', 'right', 'here']
     hint = root.locator('details').first
     page.keyboard.press('Tab')
     page.keyboard.press('Enter')
@@ -130,7 +135,8 @@ def test_every_control_has_a_name(browser, file):
 def test_in_jupyterlab_the_keys_are_the_questions_and_a_check_is_kept(browser, tmp_path):
     with Lab(tmp_path/'lab') as lab:
         (lab.notebooks/'settings.ini').write_text('[sotalearn]\nlanguage = zh\n')
-        name = lab.write('quiz.ipynb', 'from sotalearn.school.questionnaire import *\nq2', "q2.check('c')", "q2.check('b')", 'card()')
+        name = lab.write('quiz.ipynb', 'from sotalearn.school.questionnaire import *\nq2', "q2.check('c')",
+                         "q2.check('b')", 'card()')
         page = lab.open(browser, name)
         root = page.locator('.sotalearn-quiz[data-task=q2]:not([hidden])')
         assert root.get_attribute('lang') == 'zh' and page.locator('.sotalearn-quiz:not([hidden])').count() == 1
@@ -142,7 +148,8 @@ def test_in_jupyterlab_the_keys_are_the_questions_and_a_check_is_kept(browser, t
         page.keyboard.press('Enter')
         assert '对了' in root.locator('.quiz-said').inner_text()
         outputs = [o.inner_text() for o in page.locator('.jp-OutputArea-output').all()]
-        assert any('✓ 对了' in o and '逐个通道减去均值' in o for o in outputs) and any('✗ 还不对' in o and '笔误' in o for o in outputs)
+        assert any('✓ 对了' in o and '逐个通道减去均值' in o for o in outputs)
+        assert any('✗ 还不对' in o and '笔误' in o for o in outputs)
         assert '"tries": 2' in (lab.notebooks/'.sotalearn'/'progress.json').read_text()
         assert any('1 / 14' in o for o in outputs)
         assert our_troubles(page) == []

@@ -7,12 +7,7 @@ from sotalearn.files import write_atomic
 from sotalearn.settings import LANGUAGES, Settings, find_settings, results_path, settings, settings_text
 
 
-@pytest.fixture(autouse=True)
-def no_environment(monkeypatch):
-    "Settings from files and arguments only."
-    import os
-    for name in list(os.environ):
-        if name.startswith('SOTALEARN_'): monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures('no_environment')
 
 
 @pytest.mark.parametrize('language', LANGUAGES)

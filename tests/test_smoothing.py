@@ -2,11 +2,13 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
 
-from sotalearn.demos.plots import reliability_figure
+from sotalearn.demos.plots import pairs_figure, reliability_figure
+from sotalearn.experiments import compare_pairs
 from sotalearn.smoothing import calibration, optimal_logit, smooth_labels
 
 DEVICES = ['cpu', *['cuda']*torch.cuda.is_available(), *['mps']*torch.backends.mps.is_available()]
@@ -182,3 +184,28 @@ def test_the_figure_tells_what_the_function_found():
     figure = reliability_figure([result], [('a model', '某模型', '#777777')])
     assert figure.alt['en'] == f'Reliability diagrams. a model: mean top probability 75.0 %, right 75.0 %, ECE {result["ece"]:.3f}.'
     assert '某模型：最大概率平均 75.0 %，答对 75.0 %' in figure.alt['zh'] and set(figure.data) == {'en', 'zh'}
+
+
+# ------------------------------------------------------------ pairs of runs
+
+def runs(seeds, *accuracy):
+    "A table of runs; what is not the accuracy is made from it."
+    return pd.DataFrame(dict(seed=seeds, accuracy=accuracy, nll=[2*o for o in accuracy], confidence=accuracy, ece=accuracy))
+
+
+def test_pairs_are_those_of_scipys_paired_test():
+    from scipy.stats import ttest_rel
+    hard, smoothed = runs([1, 2, 3, 9], .70, .69, .71, 0), runs([3, 1, 2], .74, .71, .72)
+    table = compare_pairs(hard, smoothed)
+    low, high = ttest_rel([.71, .72, .74], [.70, .69, .71]).confidence_interval(.95)
+    assert np.allclose(table.loc['accuracy', ['hard', 'smoothed', 'difference', 'low', 'high', 'pairs']].astype(float),
+                       [.70, .72333333, .02333333, low, high, 3])
+    assert np.isclose(table.loc['nll', 'difference'], 2*.02333333)
+    assert '3 pairs' in pairs_figure(hard, smoothed, [('hard', '硬', 'C0'), ('smoothed', '平滑', 'C1')]).alt['en']
+
+
+def test_a_single_pair_has_no_interval_and_no_pair_is_an_error():
+    table = compare_pairs(runs([1], .7), runs([1], .8))
+    assert np.isclose(table.loc['accuracy', 'difference'], .1) and table.low.isna().all()
+    with pytest.raises(ValueError, match=r'must share seeds, each once, got \[\[1\], \[2\]\]'): compare_pairs(runs([1], .7), runs([2], .8))
+    with pytest.raises(ValueError, match='each once'): compare_pairs(runs([1, 1], .7, .6), runs([1], .8))

@@ -90,8 +90,8 @@ def rates_figure(steps:list, # (learning rate, size in pixels) of each step: one
 # %% ../../nbs/demos/schedules.ipynb #fa72d5d0
 def sizes_figure(before:dict, # {size in pixels: accuracy in [0, 1]} after training on small images
                  after:dict, # the same after large ones as well
-                 small:int, # their sides in pixels
-                 large:int,
+                 small:int, # sides of the images in pixels
+                 large:int, # the larger of the two
                 )->StillFigure:
     "Accuracy against the size of the validation pictures, before and after a second stage."
     def told(values, sep): return sep.join(f'{size} px {100*right:.0f} %' for size, right in values.items())

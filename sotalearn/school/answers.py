@@ -59,9 +59,9 @@ def numbers(answer, # list, tuple, range, array, Series, tensor or one number: r
     if isinstance(answer, (str, bytes)): raise unreadable('text_given', value=quote(repr(answer)))
     if isinstance(answer, (dict, set, frozenset)): raise unreadable('no_order', kind=quote(type(answer).__name__))
     if callable(answer) and not hasattr(answer, 'shape'): raise unreadable('function_given')
-    found = []
+    found, shown = [], quote(repr(answer))
     try: _collect(answer, found)
-    except (TypeError, ValueError, OverflowError): raise unreadable('not_all_numbers', value=quote(repr(answer))) from None
+    except (TypeError, ValueError, OverflowError): raise unreadable('not_all_numbers', value=shown) from None
     if count is not None and len(found) != count:
         raise unreadable('one_number' if count == 1 else 'several_numbers', count=count, given=len(found))
     for index, value in enumerate(found):

@@ -8,7 +8,7 @@ __all__ = ['Card']
 # %% ../../nbs/tools/card.ipynb #af29a005
 import html
 
-from .form import html_of, in_both, inline_html
+from .form import html_of, in_both, inline_html, said
 from .progress import progress
 from .texts import sentence
 from ..settings import say
@@ -22,14 +22,20 @@ def _state(kept):
 
 
 def _row_html(task, kept, language):
+    "A task as HTML: a mark, its title, how to call it, and what became of it."
     mark, is_done = ('✓', ' data-done') if kept['done'] else ('○', '')
     title, state = inline_html(say(*task.title, language)), say(*_state(kept), language)
-    handle = f'<code style="flex: 0 1 auto; min-width: min(17em, 60%); overflow-wrap: anywhere">{html.escape(task.handle)}</code>'
-    return (f'<div data-task="{task.name}"{is_done} style="display: flex; gap: .6em; padding: .15em 0; border-top: 1px solid #8884">'
+    row = 'display: flex; gap: .6em; padding: .15em 0; border-top: 1px solid #8884'
+    words = 'flex: 1; min-width: 0; display: flex; flex-wrap: wrap; gap: 0 .7em'
+    code = 'flex: 0 1 auto; min-width: min(17em, 60%); overflow-wrap: anywhere'
+    return (f'<div data-task="{task.name}"{is_done} style="{row}">'
             f'<span class="card-mark" style="flex: 0 0 1.2em; text-align: center">{mark}</span>'
-            f'<span style="flex: 1; min-width: 0; display: flex; flex-wrap: wrap; gap: 0 .7em">'
-            f'<span style="flex: 1 1 15em">{title}</span>{handle}'
+            f'<span style="{words}"><span style="flex: 1 1 15em">{title}</span>'
+            f'<code style="{code}">{html.escape(task.handle)}</code>'
             f'<span class="card-state" style="flex: 0 1 auto; min-width: 7em">{state}</span></span></div>')
+
+
+def _count(rows): return f'{sum(bool(kept["done"]) for _, kept in rows)} / {len(rows)}'
 
 
 class Card:
@@ -40,18 +46,19 @@ class Card:
 
     def _kept(self):
         "[(heading, [(task, what is kept of it)])], and a text if something was amiss."
-        tasks, note = progress()
+        kept, note = progress()
         untried = dict(tries=0, done='')
-        return [(heading, [(task, tasks.get(task.name, untried)) for task in group]) for heading, group in self.groups], note
+        def rows(tasks): return [(task, kept.get(task.name, untried)) for task in tasks]
+        return [(heading, rows(tasks)) for heading, tasks in self.groups], note
 
     def _html_in(self, language, groups, note):
         parts = [html_of(say(*note, language)) if note else '']
         for heading, rows in groups:
-            done = sum(bool(kept['done']) for _, kept in rows)
-            parts.append(f'<p style="margin: 1em 0 .2em"><strong>{say(*heading, language)}</strong> {done} / {len(rows)}</p>')
+            title = f'<strong>{say(*heading, language)}</strong> {_count(rows)}'
+            parts.append(f'<p style="margin: 1em 0 .2em">{title}</p>')
             parts += [_row_html(task, kept, language) for task, kept in rows]
-        here = say(*sentence('right_here'), language)
-        return f'<div lang="{language}" class="sotalearn-card" data-here="{here}" style="max-width: 46em">{"".join(parts)}</div>'
+        head = f'<div lang="{language}" class="sotalearn-card" data-here="{said("right_here", language)}"'
+        return f'{head} style="max-width: 46em">{"".join(parts)}</div>'
 
     def _repr_html_(self):
         kept = self._kept()
@@ -61,7 +68,8 @@ class Card:
         groups, note = self._kept()
         lines = [say(*note)] if note else []
         for heading, rows in groups:
-            lines.append(f'{say(*heading)}: {sum(bool(kept["done"]) for _, kept in rows)} / {len(rows)}')
+            lines.append(f'{say(*heading)}: {_count(rows)}')
             for task, kept in rows:
-                lines.append(f'  {"✓" if kept["done"] else "·"} {task.handle}  {say(*task.title)}  ({say(*_state(kept))})')
+                mark = '✓' if kept['done'] else '·'
+                lines.append(f'  {mark} {task.handle}  {say(*task.title)}  ({say(*_state(kept))})')
         return '\n'.join(lines)

@@ -12,8 +12,9 @@ from .quiz import Task, read_tasks
 
 # %% ../../nbs/tools/exercises.ipynb #9ddfd92a
 _CHAPTERS = {               # notebook → the judges in it
-    '01_imagenette': imagenette, '02_baseline': baseline, '03_normalization': normalization, '04_progressive_resizing': resizing,
-    '05_test_time_augmentation': tta, '06_mixup': mixup, '07_label_smoothing': smoothing, '08_state_of_the_art': comparison}
+    '01_imagenette': imagenette, '02_baseline': baseline, '03_normalization': normalization,
+    '04_progressive_resizing': resizing, '05_test_time_augmentation': tta, '06_mixup': mixup,
+    '07_label_smoothing': smoothing, '08_state_of_the_art': comparison}
 EXERCISES = {}              # name → `Task`
 for _name, _chapter in _CHAPTERS.items(): EXERCISES |= read_tasks(_name, _chapter.JUDGES, "exercise('{}')")
 

@@ -14,11 +14,12 @@ from ..checks import check_choice
 from .answers import Unreadable, letters, unreadable
 from .form import html_of, in_both, task_html
 from .progress import record
-from .texts import Option, QUESTIONS_FOLDER, Text, fill, join, read_texts, sentence
+from .texts import NOTEBOOKS, Text, fill, join, read_texts, sentence
 from ..settings import LANGUAGES, say
 
 # %% ../../nbs/tools/quiz.ipynb #356262d1
 PARAGRAPHS = ('\n\n', '\n\n')         # what stands between two, in each language
+_WRAPPED = 'overflow-x: auto; overflow-wrap: anywhere'
 _COLOURS = {True: '#009e73', False: '#d55e00', None: '#0072b2'}
 
 
@@ -43,9 +44,9 @@ class Message:
     def __repr__(self): return say(*self.told())
 
     def _repr_html_(self):
-        style = (f'border-left: 4px solid {_COLOURS[self.right]}; padding: 2px 12px; max-width: 46em; overflow-x: auto; '
-                 'overflow-wrap: anywhere')
-        return in_both(lambda language: f'<div lang="{language}" style="{style}">{html_of(say(*self.told(), language))}</div>')
+        style = f'border-left: 4px solid {_COLOURS[self.right]}; padding: 2px 12px; max-width: 46em; {_WRAPPED}'
+        told = dict(zip(LANGUAGES, map(html_of, self.told())))
+        return in_both(lambda language: f'<div lang="{language}" style="{style}">{told[language]}</div>')
 
 # %% ../../nbs/tools/quiz.ipynb #e0f3d1e9
 @dataclass
@@ -99,7 +100,7 @@ class Options:
 class Task(Text):
     "A question or an exercise: its words, and what judges an answer."
     handle: str = '' # how the learner writes it in code, such as "q1" or "exercise('blend')"
-    judge: Callable = None # takes an answer and this task, returns a `Message` or raises `Unreadable`; the options' by default
+    judge: Callable = None # takes an answer and this task, returns a `Message`; by default the options judge
 
     def __post_init__(self):
         self.form = Options(self.options, self.praise, self.before) if self.options else None
@@ -171,13 +172,13 @@ def read_tasks(notebook:str, # in the folder of questions, without its ending
                handle:str='{}', # how a learner writes a task, from its name
               )->dict: # name → `Task`
     "The tasks of a notebook; a `ValueError` names one that nothing can judge, or whose judge lacks a sentence."
-    texts = read_texts(QUESTIONS_FOLDER/f'{notebook}.ipynb')
-    for name in judges: check_choice(name, f'{notebook}.ipynb: a judge', tuple(texts))
-    found = {}
+    path, found = NOTEBOOKS/f'{notebook}.ipynb', {}
+    texts = read_texts(path)
+    for name in judges: check_choice(name, f'{path.name}: a judge', tuple(texts))
     for name, text in texts.items():
         judge = judges.get(name)
-        if not judge and not text.options: raise ValueError(f'{notebook}.ipynb: {name} must have options or a judge, got neither')
-        lacking = [needed for needed in getattr(judge, 'says', ()) if needed not in text.sentences]
-        if lacking: raise ValueError(f'{notebook}.ipynb: {name} must have the sentences {", ".join(lacking)} of its judge')
+        if not (judge or text.options): raise ValueError(f'{path.name}: {name} must have options or a judge')
+        lacking = ', '.join(needed for needed in getattr(judge, 'says', ()) if needed not in text.sentences)
+        if lacking: raise ValueError(f'{path.name}: {name} must have the sentences of its judge, it lacks {lacking}')
         found[name] = Task(**vars(text), handle=handle.format(name), judge=judge)
     return found

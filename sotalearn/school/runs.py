@@ -19,7 +19,8 @@ from ..settings import results_path
 def _rows(path):
     "The rows of a results table as dicts, or `Unreadable`."
     try: return read_runs(path).to_dict('records')
-    except ValueError as error: raise unreadable('table_unreadable', file=quote(path.name), error=quote(error)) from None
+    except ValueError as error:
+        raise unreadable('table_unreadable', file=quote(path.name), error=quote(error)) from None
 
 
 def own_runs()->list: # of dicts, a row each
@@ -31,7 +32,7 @@ def own_runs()->list: # of dicts, a row each
     return rows
 
 
-def runs_of(answer, # a row, a table or its path, a learner that `train` gave, or a recipe; the learner's table by default
+def runs_of(answer, # a row, a table or its path, a learner that `train` gave, a recipe; by default the learner's table
            )->list: # of dicts, a run or a plan each
     "An answer as runs, or `Unreadable`."
     if is_missing(answer): return own_runs()
@@ -40,7 +41,8 @@ def runs_of(answer, # a row, a table or its path, a learner that `train` gave, o
     if hasattr(answer, 'to_dict'): return [answer.to_dict()]
     if isinstance(answer, dict): return [answer]
     if isinstance(answer, Recipe): return [asdict(answer)]
-    if isinstance(answer, (str, Path)) and str(answer).endswith('.csv') and Path(answer).is_file(): return _rows(Path(answer))
+    is_path = isinstance(answer, (str, Path)) and str(answer).endswith('.csv')
+    if is_path and Path(answer).is_file(): return _rows(Path(answer))
     raise unreadable('no_run', value=quote(repr(answer)))
 
 
@@ -56,8 +58,8 @@ def recipe_in(run:dict, # a row of a results table, or some of its columns
     "The recipe of a run, or `Unreadable`."
     try: return recipe_of(run)
     except ValueError as error:
-        if 'stages must be like' in str(error): raise unreadable('stages_unreadable', stages=quote(run['stages'])) from error
-        raise unreadable('recipe_unreadable', error=quote(error)) from error
+        if 'stages must be like' not in str(error): raise unreadable('recipe_unreadable', error=quote(error)) from error
+        raise unreadable('stages_unreadable', stages=quote(run['stages'])) from error
 
 
 _MAY_DIFFER = {'stages', 'epochs', 'bs', 'lr', 'fine_lr', 'tta', 'bf16'}         # and the seed

@@ -55,17 +55,6 @@ ANY_COLOURS = [colours(text) for text in (
     'd9573f f3e3c3 2f5d73', '3f7f93 f4d58d c8553d', 'e9b44c 50514f d64933', '6b9080 f6e8d0 a44a3f',
     '8d6a9f f2e2ba dd7373', 'f2e9dc b5533c 3e5c76', '4f6d8f e8c07d 9b2226', 'c97b84 fbeed7 5f6f94',
     '7a9e4f f5ecc8 d1603d', '9c6644 ede0d4 4a6c6f', '5b8e9e fae1c3 e4723f', 'b8b2a7 4e5d6c e08e45')]
-TYPICAL_COLOURS = {label: [colours(text) for text in texts] for label, texts in dict(
-    cassette_player=('4a4e58 b9bfc6 d9573f', '6d727c d8d5cc e9b44c', '8f3f45 d8d0c4 e8c07d'),
-    chain_saw=('e8702a 4a4a52 f3e3c3', 'd94a35 55555f f2efe6', 'e89a2c 45454d d8d8d8'),
-    church=('f3ead7 a8503c 7a5230', 'e9e2d4 5d6b7c 8a4b38', 'c98f6b 6b4a44 5a3d2b'),
-    dog=('b9804c f2e2c6 c8443c', '8a5c3b e6cfa9 3f7f93', 'd9b27c fbf1de c8553d', '5a4a44 d9c4a5 e9b44c'),
-    fish=('e88a3c fff1d6 c8553d', '6f8f6a d9d3a0 a8713f', '5f8fa8 dfe9e4 e9b44c'),
-    french_horn=('e2b03c f3d988 8a5a1f', 'd9a441 f5e0a3 7d4f24', 'cf8f4f f0cfa0 6d3f24'),
-    garbage_truck=('5f9a52 f1f1e6 e9b44c', '4a8a6a e9efe0 e8702a', 'e89a3c f3efe2 4a6c6f'),
-    gas_pump=('c8443c f6efe0 3e5c76', 'd9573f f7e6c4 4a4e58', 'b83a44 e9e4da e9b44c'),
-    golf_ball=('f6f4ee e8573f d9573f', 'f3f1ea e9b44c 3e5c76', 'fbf8ee 4a8a6a c8443c'),
-    parachute=('e8573f fbf1de e9b44c', 'e4723f 4f7fa0 fbf1de', 'd9485f f6d77b 4f8fa8')).items()}
 
 # %% ../../nbs/tools/toynette_pen.ipynb #a68206ee
 def gradient(size:tuple, # (width, height)

@@ -55,7 +55,8 @@ def differs(given, expected)->tuple: # (English, Chinese)
     "None if `given` means the same as `expected`; otherwise why not."
     a, b = _values(given), _values(expected)
     if isinstance(b, tuple):
-        if a is None or not isinstance(a, tuple) and (not a.ndim or len(a) != len(b)): return sentence('things_asked', count=len(b))
+        is_one = a is None or not isinstance(a, tuple) and (not a.ndim or len(a) != len(b))
+        if is_one: return sentence('things_asked', count=len(b))
         if len(a) != len(b): return sentence('other_count', given=len(a), count=len(b))
         return next((why for why in map(differs, a, b) if why), None)
     if a is None or isinstance(a, tuple): return sentence('returns_kind', kind=quote(type(given).__name__))
@@ -102,10 +103,10 @@ def _call(function, args, printed):
 class FunctionJudge:
     "Judges a learner's function on hidden cases."
     parameters: tuple # the names of its arguments, for messages; their number is checked
-    reference: Callable # what the function should do
+    reference: Callable # what the function should do; None where several outputs are right
     cases: Callable # returns a list of argument tuples
-    mistakes: dict = field(default_factory=dict) # name of a sentence → a wrong way that people go; its output is told so
-    verify: Callable = None # `verify(args, output, task)` returns None or a text, where several outputs are right
+    mistakes: dict = field(default_factory=dict) # name of a sentence → a wrong way that people go
+    verify: Callable = None # for these, takes the arguments, the output and the task, returns what is wrong or None
 
     @property
     def says(self)->tuple:
@@ -125,8 +126,9 @@ class FunctionJudge:
         if _is_stub(function): raise unreadable('function_empty')
         if isinstance(function, type) or not callable(function):
             raise unreadable('function_asked', kind=quote(type(function).__name__))
+        names = ', '.join(self.parameters)
         try: inspect.signature(function).bind(*self.parameters)
-        except TypeError: raise unreadable('arguments', count=len(self.parameters), names=', '.join(self.parameters)) from None
+        except TypeError: raise unreadable('arguments', count=len(self.parameters), names=names) from None
         except ValueError: pass        # a built-in without a signature: the cases will show
 
     def _try(self, function, cases, task):
@@ -175,7 +177,7 @@ class FunctionJudge:
 class ValueJudge:
     "Judges numbers. Its task has praise, and a sentence `otherwise` for any other answer: never just that it is wrong."
     expected: list # of floats
-    mistakes: dict # name of a sentence → a wrong answer that people give, or a function of the list of floats that tells it
+    mistakes: dict # name of a sentence → a wrong answer that people give, or a function that tells it from the floats
     otherwise: Callable # what goes into the gaps of the sentence `otherwise`, from the list of floats
     tolerance: float = .005 # how far each number may be off
 

@@ -23,16 +23,18 @@ def _mean(ours, baseline): return mean(_differences(ours, baseline))
 def _spread(ours, baseline): return stdev(_differences(ours, baseline))
 
 
-def _paired(ours, baseline): return _mean(ours, baseline), _spread(ours, baseline)/math.sqrt(len(ours))
+def _paired(ours, baseline, spread=_spread): return _mean(ours, baseline), spread(ours, baseline)/math.sqrt(len(ours))
 
 
-JUDGES['paired_difference'] = FunctionJudge(
-    ('ours', 'baseline'), _paired, lambda: [
-        ([.7, .74, .71], [.69, .72, .72]), ([.61, .66, .63], [.6, .64, .65]), ([.8, .82, .81, .86], [.79, .8, .83, .81])],
-    dict(
-        sign=lambda ours, baseline: _paired(baseline, ours),
-        deviation=lambda ours, baseline: (_mean(ours, baseline), _spread(ours, baseline)),
-        divisor=lambda ours, baseline: (_mean(ours, baseline), pstdev(_differences(ours, baseline))/math.sqrt(len(ours))),
-        unpaired=lambda ours, baseline: (_mean(ours, baseline), math.hypot(stdev(ours), stdev(baseline))/math.sqrt(len(ours))),
-        not_root=lambda ours, baseline: (_mean(ours, baseline), _spread(ours, baseline)/len(ours)),
-        mean_alone=_mean))
+def _accuracies():
+    return [([.7, .74, .71], [.69, .72, .72]), ([.61, .66, .63], [.6, .64, .65]),
+            ([.8, .82, .81, .86], [.79, .8, .83, .81])]
+
+
+JUDGES['paired_difference'] = FunctionJudge(('ours', 'baseline'), _paired, _accuracies, dict(
+    sign=lambda ours, baseline: _paired(baseline, ours),
+    deviation=lambda ours, baseline: (_mean(ours, baseline), _spread(ours, baseline)),
+    divisor=lambda ours, baseline: _paired(ours, baseline, lambda a, b: pstdev(_differences(a, b))),
+    unpaired=lambda ours, baseline: _paired(ours, baseline, lambda a, b: math.hypot(stdev(a), stdev(b))),
+    not_root=lambda ours, baseline: (_mean(ours, baseline), _spread(ours, baseline)/len(ours)),
+    mean_alone=_mean))

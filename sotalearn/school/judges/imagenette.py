@@ -66,14 +66,9 @@ def _check_subset(args, given, task):
     return task.say('first_n', n=n, counts=told) if chosen == list(range(n)) else task.say('uneven', counts=told)
 
 
-def _balanced(labels, n):
-    each = n//len(set(labels))
-    return [index for label in sorted(set(labels)) for index in [i for i, other in enumerate(labels) if other == label][:each]]
-
-
 def _labels():
-    return [(['a', 'b'], 2), (['a', 'a', 'b', 'b'], 2), (['a', 'a', 'a', 'b', 'b', 'b'], 4), (['b']*5 + ['a']*7 + ['c']*4, 6),
-            ([f'class{i % 10}' for i in range(100)], 40)]
+    return [(['a', 'b'], 2), (['a', 'a', 'b', 'b'], 2), (['a', 'a', 'a', 'b', 'b', 'b'], 4),
+            (['b']*5 + ['a']*7 + ['c']*4, 6), ([f'class{i % 10}' for i in range(100)], 40)]
 
 
-JUDGES['balanced_subset'] = FunctionJudge(('labels', 'n'), _balanced, _labels, verify=_check_subset)
+JUDGES['balanced_subset'] = FunctionJudge(('labels', 'n'), None, _labels, verify=_check_subset)      # many are right

@@ -28,8 +28,8 @@ def _with_share(targets, n_classes, eps, share):
 
 def _targets():
     import torch
-    return [(torch.tensor([0]), 3, .1), (torch.tensor([1]), 5, .1), (torch.tensor([2, 0]), 3, .3), (torch.tensor([3, 1]), 4, 0.),
-            (torch.arange(10), 10, .1)]
+    return [(torch.tensor([0]), 3, .1), (torch.tensor([1]), 5, .1), (torch.tensor([2, 0]), 3, .3),
+            (torch.tensor([3, 1]), 4, 0.), (torch.arange(10), 10, .1)]
 
 
 JUDGES['smooth_labels'] = FunctionJudge(('targets', 'n_classes', 'eps'), _smooth, _targets, dict(
