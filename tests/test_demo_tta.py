@@ -1,0 +1,79 @@
+"""The demo of test time augmentation, on a learner that never learned: what it says is arbitrary, but always the same."""
+import inspect, json, re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from sotalearn.demos.page import Page
+from sotalearn.demos.tta import tta_demo
+from sotalearn.tta import measure_views
+
+
+@pytest.fixture(scope='module')
+def learn(tmp_path_factory):
+    from fastai.vision.all import CrossEntropyLossFlat, Learner
+    from sotalearn.data import get_dls
+    folder, rng = tmp_path_factory.mktemp('noise'), np.random.default_rng(0)
+    for split, count in (('train', 4), ('val', 9)):
+        for label in ('a', 'b'):
+            (folder/split/label).mkdir(parents=True)
+            for i in range(count):
+                Image.fromarray(rng.integers(0, 255, (50, 40 + 20*(i % 2), 3), dtype=np.uint8)).save(folder/split/label/f'{i}.png')
+    torch.manual_seed(0)
+    body = nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    learn = Learner(get_dls(4, 16, folder, num_workers=0), nn.Sequential(*body, nn.Linear(8, 2)), loss_func=CrossEntropyLossFlat())
+    with learn.no_bar(): yield learn
+
+
+@pytest.fixture(scope='module')
+def measured(learn): return measure_views(learn, 8)
+
+
+@pytest.mark.parametrize('language, word', [('en', 'plain and 8 times augmented'), ('zh', '增强 8 次')])
+def test_it_speaks_and_is_small_enough_to_store(learn, measured, language, word):
+    demo = tta_demo(learn, measured, language=language)
+    assert word in demo.alt()
+    html = demo.html(['en', 'zh'])
+    assert len(html.encode()) < 1_500_000 and html.count('"alt"') == 2*16       # too large, and one picture would be left
+    sizes = {demo.picture(**values).size for values in (dict(n=0), dict(n=8, how='max'), dict(beta=0.))}
+    assert len(sizes) == 1
+    demo.close()
+
+
+def test_it_follows_its_controls(learn, measured):
+    demo = tta_demo(learn, measured, language='en')
+    assert 'plain and 0 times augmented' in demo.alt(n=0) and demo.alt(n=0) != demo.alt(n=8)
+    demo.beta = .7
+    assert 'beta must be a number from 0' in demo.note and demo.beta == .25
+    for values in (dict(n=3), dict(n=8, how='max'), dict(n=0), dict(n=5, beta=.5)):
+        fresh = Page(demo._layout, 'en')
+        fresh.fill(demo._frame, {**demo.values, **values})
+        assert np.array_equal(np.asarray(demo.picture(**values)), np.asarray(fresh.image(2)))
+    demo.close()
+
+
+def test_without_a_learner_one_is_trained(learn, measured, monkeypatch):
+    monkeypatch.setattr('sotalearn.demos.tta._quick_learner', lambda: learn)
+    assert 'On all 18 pictures' in repr(tta_demo(language='en'))
+
+
+def test_photographs_of_imagenette_are_not_stored(learn, measured, monkeypatch):
+    "Where the pictures stood, the stored page is of one grey; the live one and its words stay as they were."
+    monkeypatch.setattr('sotalearn.demos.tta.is_imagenette', lambda path: True)
+    demo = tta_demo(learn, measured, language='en')
+    def views(**which): return np.asarray(demo._drawing(demo.values, 2, **which))[80:150, 350:450]
+    assert views(stored=True).std() < 1 < views().std()
+    form = json.loads(re.search(r'<script type="application/json">(.*?)</script>', demo.html(['en']), re.S)[1])
+    assert form['spec']['stand_in'] and form['pictures'][demo.name_of(**demo.values)]['alt'] == demo.alt()
+    assert views().std() > 1
+    demo.close()
+
+
+def test_a_demo_of_nothing_is_refused():
+    with pytest.raises(ValueError, match='learn must be a fastai Learner, got str'): tta_demo('a model')
+
+
+def test_it_is_one_function_of_a_screen(): assert len(inspect.getsource(tta_demo).splitlines()) <= 45
