@@ -21,7 +21,8 @@ from filelock import FileLock, Timeout
 from .checks import check_choice, check_limits
 from .datasets import DATASETS, dataset_folder, dataset_name
 from .pictures import choose_images, dataset
-from .recipes import MEASURED, Recipe, changed_fields, course_table, epochs_of, own_table, read_runs, recipe_of
+from .recipes import (AS_RUN, MEASURED, Recipe, changed_fields, course_table, epochs_of, own_table, read_runs,
+                               recipe_of)
 from .resizing import fit_stages
 from .settings import results_path, say
 from .smoothing import calibration
@@ -83,7 +84,7 @@ def _tables(results):
 
 def _whole(table):
     "A table, maybe an older one, with every column that runs have today."
-    lacking = {field.name: field.default for field in fields(Recipe)} | dict.fromkeys(MEASURED, math.nan)
+    lacking = AS_RUN | dict.fromkeys(MEASURED, math.nan)
     return table.assign(**{name: value for name, value in lacking.items() if name not in table})
 
 
@@ -98,7 +99,9 @@ def _pictures(recipe):
 
 def _runs_of(recipe, runs, pictures):
     "Those of `runs` that serve `recipe`, each with its `score`."
-    for field in _FIELDS: runs = runs[runs[field] == getattr(recipe, field)]
+    wanted = {field: getattr(recipe, field) for field in _FIELDS}
+    for field, value in wanted.items():
+        if value is not None: runs = runs[runs[field] == value]         # None is any: bf16 as the machine was faster
     if recipe.tta: runs = runs[runs.tta == recipe.tta]
     if pictures: runs = runs[runs.n_train + runs.n_val == pictures]
     score = pd.to_numeric(runs.accuracy_tta if recipe.tta else runs.accuracy, errors='coerce')
@@ -165,7 +168,8 @@ def _n_train(recipe):
 
 def _seconds_a_pixel(recipe, runs):
     "How long a pixel took in those of `runs` that are most like `recipe`; NaN if there are none."
-    alike = runs[(runs.arch == recipe.arch) & (runs.bf16 == recipe.bf16) & runs.seconds.notna() & runs.n_train.notna()]
+    alike = runs[(runs.arch == recipe.arch) & runs.seconds.notna() & runs.n_train.notna()]
+    if recipe.bf16 is not None: alike = alike[alike.bf16 == recipe.bf16]
     for column, value in (('table', 'yours'), ('size', recipe.size)):
         if (alike[column] == value).any(): alike = alike[alike[column] == value]
     paces = [row.seconds/(pixels_seen(recipe_of(row))*row.n_train) for _, row in alike.iterrows()]
@@ -201,7 +205,7 @@ def run(recipe:Recipe, # with stages or without
         results:Path=None, # the results table; the setting `results` by default
         watch:Callback=None, # sees every batch; fastai's own progress bar and table are off then
        )->'Learner': # as `sotalearn.training.train`
-    "Train a recipe and record it with its calibration error."
+    "Train a recipe and record it with its calibration error; a run that was stopped goes on."
     def fit(learn):
         if recipe.stages: fit_stages(learn)
         else: learn.fit_one_cycle(recipe.epochs, recipe.lr)
@@ -210,7 +214,7 @@ def run(recipe:Recipe, # with stages or without
         with learn.no_bar(), learn.no_logging(), learn.added_cbs(watch): fit(learn)
 
     def measure(probs, targets): return dict(ece=calibration(probs, targets)['ece'])
-    return train(recipe, results, watched if watch else fit, measure)
+    return train(recipe, results, watched if watch else fit, measure, resume='auto')
 
 # %% ../nbs/tools/bookkeeping.ipynb #2f9235b4
 class _Watch(Callback):

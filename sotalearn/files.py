@@ -12,15 +12,16 @@ from pathlib import Path
 
 # %% ../nbs/tools/files.ipynb #b8bb4af1
 def write_atomic(path:Path, # made anew, or replaced; its folder is made if need be
-                 content, # text or bytes
+                 content, # text, bytes, or a function that writes the file whose path it is given
                 ):
     "Write a file so that a reader sees the old one or the whole new one, never a part."
-    path, data = Path(path), content.encode() if isinstance(content, str) else content
+    path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}-')
     try:
-        with open(descriptor, 'wb') as file:
-            file.write(data)
+        with open(descriptor, 'r+b') as file:
+            if callable(content): content(Path(draft))
+            else: file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(draft, path.stat().st_mode if path.exists() else 0o644)   # mkstemp's 0600 would hide it from others

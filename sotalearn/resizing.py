@@ -13,7 +13,7 @@ from time import perf_counter, process_time
 import torch
 
 from .checks import check_choice, check_limits, check_number, check_whole
-from .recipes import Stage, check_stages, epochs_of, images_seen, measured_runs, recipe_of, schedule_name
+from .recipes import Stage, check_stages, fits_of, images_seen, measured_runs, recipe_of, schedule_name
 
 # %% ../nbs/04_progressive_resizing.ipynb #7a34402e
 def time_batches(model, # takes images (n, 3, size, size); a copy of it is timed, on random pixels
@@ -76,14 +76,13 @@ def progressive_fit(learn, # a fastai Learner; its DataLoaders are those of the 
     check_limits(lr, 'lr')
     check_limits(fine_lr, 'fine_lr')
     dls_at = dls_at or _dls_of(learn, stages)
-    before = [(0, 0, 0)]*pretrained                             # what comes after another stage is fine-tuned
-    epochs_in_all, done = epochs_of([*before, *stages])[len(before):], []
-    for i, (epochs, size, bs) in enumerate(stages):
+    done = []
+    for (epochs, size, bs), how, max_lr, epochs_in_all in fits_of(stages, lr, fine_lr, pretrained):
         start = perf_counter()
         learn.dls = _same_classes(dls_at(bs, size), learn.dls)
-        if i or pretrained: learn.fine_tune(epochs, fine_lr if i else lr)
-        else: learn.fit_one_cycle(epochs, lr)
-        images = epochs_in_all[i]*len(learn.dls.train_ds)
+        if how == 'fine_tune': learn.fine_tune(epochs, max_lr)
+        else: learn.fit_one_cycle(epochs, max_lr)
+        images = epochs_in_all*len(learn.dls.train_ds)
         done.append(dict(epochs=epochs, size=size, bs=bs, images=images, seconds=perf_counter() - start))
     return done
 
@@ -103,7 +102,8 @@ def _dls_of(learn, stages):
     for stage in stages: check_whole(stage.bs, 'stages: bs', 2, len(learn.dls.train_ds))  # of a larger one none is full
     path, recipe = learn.dls.path, getattr(learn, 'recipe', None)
     if not recipe: return lambda bs, size: get_dls(bs, size, path)
-    return lambda bs, size: get_dls(path=path, **recipe.dls_args(Stage(recipe.epochs, size, bs)))
+    plain = dict(cache=False) if getattr(learn, 'way', 'fast') is None else {}
+    return lambda bs, size: get_dls(path=path, **recipe.dls_args(Stage(recipe.epochs, size, bs)), **plain)
 
 
 def fit_stages(learn, # from `sotalearn.training.make_learner`; `learn.stages` is what `progressive_fit` returned

@@ -6,6 +6,7 @@ from sotalearn.toynette import make_toynette
 
 training = pytest.importorskip('sotalearn.training')
 from sotalearn.models import dls_stats          # noqa: E402
+from sotalearn.speed import Timing, Way         # noqa: E402
 
 
 @pytest.fixture(scope='module')
@@ -22,7 +23,7 @@ def trained(small, tmp_path_factory):
 
 
 def test_a_table_that_cannot_be_written_costs_no_training(tmp_path, monkeypatch):
-    monkeypatch.setattr(training, 'make_learner', lambda recipe: pytest.fail('nothing is to be trained'))
+    monkeypatch.setattr(training, 'make_learner', lambda *args: pytest.fail('nothing is to be trained'))
     (tmp_path/'notes.md').write_text('# My notes')
     with pytest.raises(ValueError, match='results must be a results table in UTF-8'):
         training.train(training.Recipe(), tmp_path/'notes.md')
@@ -79,3 +80,62 @@ def test_switches_do_what_they_say(small):
     learn = training.make_learner(training.Recipe(dataset=str(small), size=32, mixup=.4, smoothing=.1, normalize=False))
     assert learn.mix_up.distrib.concentration1 == pytest.approx(.4)
     assert learn.loss_func.func.eps == .1 and dls_stats(learn.dls) == ([0.]*3, [1.]*3)
+
+
+@pytest.fixture
+def quiet():
+    "A fit without bars."
+    def fit(learn):
+        with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(learn.recipe.epochs, learn.recipe.lr)
+    return fit
+
+
+def test_the_notes_code_to_the_letter(small, tmp_path, quiet):
+    threads = torch.get_num_threads()
+    recipe = training.Recipe(dataset=str(small), size=32, epochs=1, bs=16)
+    learn = training.train(recipe, tmp_path/'runs.csv', quiet, plain=True)
+    assert learn.opt_func is training.Adam and learn.way is None and not training.is_cached(learn.dls)
+    assert type(learn.dls.train) is training.TfmdDL and not hasattr(learn, 'b_float16')
+    row = training.read_runs(tmp_path/'runs.csv').iloc[0]
+    assert (row.how, row.bf16, torch.get_num_threads()) == ('plain', False, threads)
+    with pytest.raises(ValueError, match='bf16 must be False or None with plain=True, got True'):
+        training.train(training.Recipe(dataset=str(small), bf16=True), tmp_path/'runs.csv', plain=True)
+
+
+@pytest.mark.parametrize('bf16', [False, True])
+def test_what_was_used_stands_in_the_row(small, tmp_path, quiet, bf16):
+    recipe = training.Recipe(dataset=str(small), size=32, epochs=1, bs=16, bf16=bf16)
+    training.train(recipe, tmp_path/'runs.csv', quiet)
+    row = training.read_runs(tmp_path/'runs.csv').iloc[0]
+    assert row.bf16 == bf16 and ('bfloat16' in row.how) == bf16 and 'thread' in row.how
+    assert row.how.startswith('fused AdamW, ') and row.how.endswith(', cached pictures')
+
+
+def test_bf16_is_settled_by_the_machine(small):
+    learn = training.make_learner(training.Recipe(dataset=str(small), size=32, bs=16))
+    assert learn.recipe.bf16 == learn.way.bf16 in (True, False)
+
+
+def test_threads_are_as_before_after_an_interrupt(small, tmp_path, monkeypatch):
+    "Also when the run was sent to fewer threads."
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    seen = []
+
+    def interrupt(learn):
+        seen.append(torch.get_num_threads())
+        torch.set_num_threads(1)
+        raise KeyboardInterrupt
+    monkeypatch.setattr(training, 'timings', lambda *args, **kwargs: [Timing(Way(3, False, True), .01)])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            training.train(training.Recipe(dataset=str(small), size=32, bs=16), tmp_path/'runs.csv', interrupt)
+        assert seen == [3] and torch.get_num_threads() == 2
+    finally: torch.set_num_threads(before)
+
+
+def test_a_fast_run_learns_as_the_plain_one(small, tmp_path, quiet):
+    "Fused AdamW, kept pictures and the shorter augmentation change rounding only: the losses of a short run stay close."
+    recipe = training.Recipe(dataset=str(small), size=32, epochs=2, bs=16, bf16=False)
+    losses = [training.train(recipe, tmp_path/'runs.csv', quiet, plain=plain).result['train_loss'] for plain in (True, False)]
+    assert losses[1] == pytest.approx(losses[0], rel=.02)

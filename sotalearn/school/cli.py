@@ -164,6 +164,7 @@ def _allowed(name):
 
 def _default(field):
     "The default of a field, in words."
+    if field.default is None: return 'default: what this machine does faster'
     default = ('off', 'on')[field.default] if field.type is bool else field.default
     if field.name in _KNOBS: return f'default: your setting, {default} as it comes'
     return f'default: {default or "none"}' if field.type is str else f'default: {default}'

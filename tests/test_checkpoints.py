@@ -1,0 +1,247 @@
+"""Checkpoints: a run that is killed at any moment goes on, and ends bit for bit as if it had never been stopped."""
+import json
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import time
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+
+from sotalearn.recipes import Recipe, fits_of, read_runs
+from sotalearn.toynette import make_toynette
+
+MEASURED = ('accuracy', 'accuracy_tta', 'train_loss', 'valid_loss', 'nll', 'confidence')
+
+
+# ---------------------------------------------------------------- runs that are killed
+
+def train_here(recipe, table, moment, **how):
+    "What a process of its own does: go on with a run, be killed at a moment or write down what came out."
+    from sotalearn import checkpoints, training
+    from sotalearn.resizing import fit_stages
+    if how.pop('no_workers', False): training.defaults.cpus = 0
+
+    def die(*args): os.kill(os.getpid(), signal.SIGKILL)
+
+    def die_halfway(tensors, draft, header):
+        draft.write_bytes(b'half of a checkpoint')
+        die()
+    if moment == 'writing': checkpoints.save_file = die_halfway
+    if moment == 'judging': training._judged = die
+
+    def fit(learn):
+        with learn.no_bar(), learn.no_logging():
+            if recipe.stages: fit_stages(learn)
+            else: learn.fit_one_cycle(recipe.epochs, recipe.lr)
+    learn = training.train(recipe, table, fit, resume=True, **how)
+    weights = sha256(b''.join(tensor.numpy().tobytes() for tensor in learn.model.state_dict().values()))
+    recorder = learn.recorder
+    ends = dict(weights=weights.hexdigest(), values=[list(row) for row in recorder.values], iters=recorder.iters,
+                losses=[loss.item() for loss in recorder.losses], lrs=[float(lr) for lr in recorder.lrs],
+                moms=[float(mom) for mom in recorder.hps['mom']], steps=learn.train_iter,
+                row={name: learn.result[name] for name in MEASURED})
+    table.with_name('ends.json').write_text(json.dumps(ends))
+
+
+@pytest.fixture(scope='module')
+def process():
+    "Starts processes that have fastai already, with one thread."
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('OMP_NUM_THREADS', '1')
+        context = multiprocessing.get_context('forkserver')
+        context.set_forkserver_preload(['sotalearn.training', 'sotalearn.resizing'])
+
+        def start(*args, **how):
+            started = context.Process(target=train_here, args=args, kwargs=how)
+            started.start()
+            return started
+        yield start
+
+
+@pytest.fixture(scope='module')
+def small(tmp_path_factory):
+    return make_toynette(tmp_path_factory.mktemp('data')/'small', train=8, val=2, show_progress=False)
+
+
+def run_to_the_end(process, recipe, table, **how):
+    "What came out of a run that nobody stops, and the seconds it took."
+    start, running = time.perf_counter(), process(recipe, table, None, **how)
+    running.join(300)
+    assert running.exitcode == 0
+    return json.loads(table.with_name('ends.json').read_text()), time.perf_counter() - start
+
+
+CASES = {'stages, Mixup, smoothing, TTA, loader processes, as in the notes': (
+             dict(stages='1x16', epochs=1, mixup=.4, smoothing=.1, tta=1), dict(plain=True)),
+         'CutMix, bfloat16, fused AdamW, no loader processes': (
+             dict(epochs=3, cutmix=1., bf16=True, tta=1), dict(no_workers=True))}
+
+
+@pytest.mark.parametrize('changes, how', CASES.values(), ids=CASES)
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(process, small, tmp_path, changes, how):
+    recipe = Recipe(dataset=str(small), size=24, bs=16, seed=5, **changes)
+    unbroken, seconds = run_to_the_end(process, recipe, tmp_path/'unbroken'/'runs.csv', **how)
+    table, seed = tmp_path/'killed'/'runs.csv', random.randrange(10**6)
+    print('random moments of seed', seed)                   # shown if the test fails
+    rng = random.Random(seed)
+    for moment in (rng.uniform(.2, .7)*seconds, 'writing', rng.uniform(.3, .9)*seconds, 'judging'):
+        running = process(recipe, table, moment, **how)
+        running.join(moment if isinstance(moment, float) else 300)
+        running.kill()
+        running.join()
+        assert running.exitcode in (-signal.SIGKILL, 0) and not table.exists()
+    assert list(table.parent.glob('.sotalearn/checkpoints/*/checkpoint.safetensors'))
+    went_on, _ = run_to_the_end(process, recipe, table, **how)
+    assert went_on == unbroken
+    assert len(read_runs(table)) == 1 and not (table.parent/'.sotalearn').exists()
+
+
+def test_the_same_run_twice_is_the_same_to_the_last_bit(process, small, tmp_path):
+    recipe = Recipe(dataset=str(small), size=16, epochs=2, bs=16, bf16=False)
+    first, _ = run_to_the_end(process, recipe, tmp_path/'first'/'runs.csv', plain=True)
+    again, _ = run_to_the_end(process, recipe, tmp_path/'again'/'runs.csv', plain=True)
+    other, _ = run_to_the_end(process, replace(recipe, seed=1), tmp_path/'other'/'runs.csv', plain=True)
+    assert first == again and first['losses'] != other['losses']
+
+
+# ---------------------------------------------------------------- what cannot be gone on with
+
+@pytest.fixture(scope='module')
+def tiny(tmp_path_factory):
+    return make_toynette(tmp_path_factory.mktemp('data')/'tiny', train=2, val=1, show_progress=False)
+
+
+@pytest.fixture
+def recipe(tiny): return Recipe(dataset=str(tiny), size=16, epochs=2, bs=8, bf16=False)
+
+
+def interrupted_in(epoch):
+    "A `fit` that Ctrl-C interrupts in the middle of an epoch, counted from 1."
+    from fastai.callback.core import Callback
+
+    def fit(learn):
+        def stop(callback):
+            if learn.training and learn.seed_epochs.begun == epoch: raise KeyboardInterrupt
+        with learn.no_bar(), learn.no_logging(), learn.added_cbs(Callback(after_step=stop)):
+            learn.fit_one_cycle(learn.recipe.epochs, learn.recipe.lr)
+    return fit
+
+
+def stop_in(epoch, recipe, table, **how):
+    from sotalearn.training import train
+    with pytest.raises(KeyboardInterrupt): train(recipe, table, interrupted_in(epoch), plain=True, **how)
+    return next(table.parent.glob('.sotalearn/checkpoints/*/checkpoint.safetensors'), None)
+
+
+def refusal(recipe, table):
+    "The one sentence in which it is refused to go on."
+    from sotalearn.training import train
+    with pytest.raises(ValueError) as error:
+        train(recipe, table, lambda learn: pytest.fail('nothing is to be trained'), plain=True, resume=True)
+    assert '\n' not in str(error.value)
+    return str(error.value)
+
+
+def damages(good):
+    yield 'cut off', good[:len(good)//2]
+    yield 'cut off in the header', good[:20]
+    yield 'empty', b''
+    yield 'something else', b'# My notes\n'*100
+    yield 'another format', good.replace(b'sotalearn-checkpoint-1', b'sotalearn-checkpoint-9')
+    yield 'spoilt facts', good.replace(b'\\"epochs\\"', b'\\"epochs\\x')
+
+
+def test_what_is_there_stays_whatever_is_wrong_with_it(recipe, tmp_path, monkeypatch):
+    "One stopped run; then its checkpoint is spoilt, and what it belongs to is changed."
+    from sotalearn import checkpoints
+    table = tmp_path/'runs.csv'
+    path = stop_in(2, recipe, table)
+    good = path.read_bytes()
+    for damage, content in damages(good):
+        path.write_bytes(content)
+        assert 'cannot be read' in refusal(recipe, table) and path.read_bytes() == content, damage
+    path.write_bytes(good)
+    facts = checkpoints.run_facts(recipe, plain=True)
+    elsewhere = checkpoints.checkpoint_path(checkpoints.run_facts(replace(recipe, lr=1e-3), plain=True), table)
+    elsewhere.parent.mkdir()
+    path.rename(elsewhere)
+    assert 'of another; delete it' in refusal(replace(recipe, lr=1e-3), table) and elsewhere.read_bytes() == good
+    elsewhere.rename(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, 'version', lambda name: '9.9')
+        assert "and not 'torch 9.9, fastai 9.9, sotalearn 9.9'" in refusal(recipe, table)
+        assert checkpoints.find_checkpoint(checkpoints.run_facts(recipe, True), table, 'auto') is None
+    assert 'plain' in (told := refusal_of_fast(facts, table)) and 'versions' not in told.replace('pictures and versions', '')
+    assert path.read_bytes() == good and not table.exists()
+
+
+def refusal_of_fast(facts, table):
+    from sotalearn.checkpoints import find_checkpoint
+    with pytest.raises(ValueError) as error: find_checkpoint(dict(facts, plain=False), table)
+    return str(error.value)
+
+
+def test_other_pictures_are_another_run(recipe, tmp_path):
+    own = make_toynette(tmp_path/'own', train=2, val=1, show_progress=False)
+    recipe, table = replace(recipe, dataset=str(own)), tmp_path/'runs.csv'
+    path = stop_in(2, recipe, table)
+    good = path.read_bytes()
+    picture = next((own/'train').glob('*/*'))
+    picture.write_bytes(picture.read_bytes() + b'\0')
+    assert 'of the same pictures and versions' in refusal(recipe, table) and path.read_bytes() == good
+
+
+def test_stopping_tells_how_to_go_on(recipe, tmp_path, capsys, monkeypatch):
+    table = tmp_path/'runs.csv'
+    assert stop_in(1, recipe, table) is None and list(tmp_path.iterdir()) == []
+    assert 'next time the run begins at the start' in capsys.readouterr().out
+    monkeypatch.setenv('SOTALEARN_LANGUAGE', 'zh')
+    assert stop_in(2, recipe, table) and '2 个周期已完成 1 个' in capsys.readouterr().out
+    monkeypatch.setenv('SOTALEARN_LANGUAGE', 'en')
+    assert stop_in(1, recipe, table)                        # begun anew: what was kept stays until the next epoch is over
+    assert 'resume=True would go on with it' in capsys.readouterr().out
+    stop_in(2, recipe, table, resume=True)
+    assert 'Stopped with 1 of 2 epochs done. To go on from there: train(recipe, resume=True)' in capsys.readouterr().out
+    stop_in(2, recipe, table, resume='auto')                # of many runs: whoever started them says how to go on
+    assert capsys.readouterr().out == ''
+
+
+def test_where_no_checkpoint_can_be_written_training_goes_on(recipe, tmp_path, capsys):
+    from sotalearn.training import train
+    (tmp_path/'.sotalearn').write_text('a file where the folder should be')
+    train(recipe, tmp_path/'runs.csv', interrupted_in(None), plain=True)
+    told = capsys.readouterr().out
+    assert told.count('No checkpoint can be written to') == 1 and told.count('\n') == 1
+    assert len(read_runs(tmp_path/'runs.csv')) == 1 and (tmp_path/'.sotalearn').is_file()
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(recipe, tmp_path, capsys, monkeypatch):
+    "A limit on the size of files stands in for the disk: the system itself refuses to write."
+    from sotalearn import checkpoints
+    table, save = tmp_path/'runs.csv', checkpoints._save
+    recipe = replace(recipe, epochs=3)
+
+    def full_after_the_first(path, facts, tensors):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if facts['epochs'] > 1: resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, hard))
+        try: save(path, facts, tensors)
+        finally: resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    monkeypatch.setattr(checkpoints, '_save', full_after_the_first)
+    path = stop_in(3, recipe, table)
+    assert capsys.readouterr().out.count('No checkpoint can be written to') == 1
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    facts = checkpoints.run_facts(recipe, plain=True)
+    assert checkpoints.find_checkpoint(facts, table).facts['epochs'] == 1
+
+
+# ---------------------------------------------------------------- what is trained
+
+def test_the_fits_of_a_recipe_are_what_its_schedule_calls():
+    fits = Recipe(stages='2x16 3x24', size=32, epochs=4, bs=8, lr=2e-3, fine_lr=5e-4).fits()
+    assert [(fit.how, fit.stage.size, fit.lr, fit.epochs) for fit in fits] == [
+        ('fit_one_cycle', 16, 2e-3, 2), ('fine_tune', 24, 5e-4, 4), ('fine_tune', 32, 5e-4, 5)]
+    assert [fit.how for fit in fits_of([(1, 8, 2)], pretrained=True)] == ['fine_tune']
