@@ -7,22 +7,28 @@ __all__ = ['check_race', 'find_runs', 'missing_runs', 'pixels_seen', 'names_of',
 
 # %% ../nbs/tools/bookkeeping.ipynb #fbe508e7
 import math, sys
-from contextlib import contextmanager, suppress
+from contextlib import nullcontext
 from dataclasses import fields, replace
-from hashlib import sha256
+from functools import partial
 from pathlib import Path
+from threading import Lock
+from time import perf_counter
 
 import numpy as np
 import pandas as pd
+import torch
 from fastai.callback.core import Callback
+from fastcore.basics import defaults
 from fastprogress.fastprogress import IN_NOTEBOOK, progress_bar
-from filelock import FileLock, Timeout
 
-from .checks import check_choice, check_limits
-from .datasets import DATASETS, dataset_folder, dataset_name
+from .checkpoints import remove_checkpoint
+from .checks import check_limits
+from .datasets import DATASETS, check_dataset, dataset_folder, dataset_name
+from .jobs import check_jobs, check_workers, connect, side_by_side
+from .models import find_model
 from .pictures import choose_images, dataset
-from .recipes import (AS_RUN, MEASURED, Recipe, changed_fields, course_table, epochs_of, own_table, read_runs,
-                               recipe_of)
+from .recipes import (AS_RUN, MEASURED, Recipe, append_run, changed_fields, course_table, epochs_of, own_table,
+                               read_runs, recipe_of)
 from .resizing import fit_stages
 from .settings import results_path, say
 from .smoothing import calibration
@@ -66,7 +72,7 @@ def _checked_seeds(seeds):
 def _own_name(name):
     "The dataset's own name in place of 'auto' or a folder; nothing is made or downloaded for it."
     if name == 'auto': return dataset_name(dataset_folder(name))
-    if '/' not in name and not Path(name).expanduser().exists(): check_choice(name, 'dataset', DATASETS)
+    check_dataset(name)
     return name if name in DATASETS else dataset_name(Path(name).expanduser())
 
 # %% ../nbs/tools/bookkeeping.ipynb #e1f87382
@@ -166,13 +172,13 @@ def _n_train(recipe):
     return sum(file.parent.parent.name != 'val' for file in files)
 
 
-def _seconds_a_pixel(recipe, runs):
-    "How long a pixel took in those of `runs` that are most like `recipe`; NaN if there are none."
-    alike = runs[(runs.arch == recipe.arch) & runs.seconds.notna() & runs.n_train.notna()]
+def _seconds_a_pixel(recipe, runs, clock):
+    "How long a pixel took in those of `runs` that are most like `recipe`, by the column `clock`; NaN if there are none."
+    alike = runs[(runs.arch == recipe.arch) & runs[clock].notna() & runs.n_train.notna()]
     if recipe.bf16 is not None: alike = alike[alike.bf16 == recipe.bf16]
     for column, value in (('table', 'yours'), ('size', recipe.size)):
         if (alike[column] == value).any(): alike = alike[alike[column] == value]
-    paces = [row.seconds/(pixels_seen(recipe_of(row))*row.n_train) for _, row in alike.iterrows()]
+    paces = [row[clock]/(pixels_seen(recipe_of(row))*row.n_train) for _, row in alike.iterrows()]
     return np.median(paces) if paces else math.nan
 
 
@@ -182,14 +188,22 @@ def _duration(seconds):
     return say(f'{seconds/60:.0f} min', f'{seconds/60:.0f} 分钟')
 
 
-def _forecast(works, runs):
-    "How many runs are missing and how long they will take; `works` has the pixels of each."
-    seconds = sum(pixels*_seconds_a_pixel(recipe, runs) for recipe, pixels in works.items())
+def _seconds(works, runs, jobs=1):
+    "How long runs will take, so many at once; `works` has the pixels of each. NaN if no earlier run tells."
+    clock = 'seconds' if jobs == 1 else 'cpu_seconds'           # beside others each run has a processor
+    seconds = sum(pixels*_seconds_a_pixel(recipe, runs, clock) for recipe, pixels in works.items())
+    return seconds/min(jobs, len(works))
+
+
+def _forecast(works, runs, jobs=1):
+    "How many runs are missing and how long they will take, so many at once; `works` has the pixels of each."
+    seconds = _seconds(works, runs, jobs)
     known = say('no earlier runs say how long that takes', '没有以往的记录，不知要多久')
     if seconds > 0:
         time = _duration(seconds)
         known = say(f'about {time}, going by earlier runs', f'按以往的记录大约要 {time}')
-    return say(f'{len(works)} runs are missing: {known}.', f'还缺 {len(works)} 次训练：{known}。')
+    at_once = say(f', {jobs} at once', f'，同时跑 {jobs} 个') if jobs > 1 else ''
+    return say(f'{len(works)} runs are missing: {known}{at_once}.', f'还缺 {len(works)} 次训练：{known}{at_once}。')
 
 
 def names_of(recipe:Recipe, # with its seed
@@ -201,9 +215,23 @@ def names_of(recipe:Recipe, # with its seed
     return say(f'{" and ".join(names)}, seed {recipe.seed}', f'{"、".join(names)}，种子 {recipe.seed}')
 
 # %% ../nbs/tools/bookkeeping.ipynb #0b57f52c
+def _is_watched(): return IN_NOTEBOOK or sys.stdout.isatty()
+
+
+class _Lines:
+    "fastai's table as lines, for a file: its progress bar would fill that with carriage returns."
+    def __init__(self, learn): self.learn, self.begun = learn, False
+
+    def __call__(self, values):
+        if not self.begun: print('  '.join(self.learn.recorder.metric_names))
+        self.begun = True
+        print('  '.join(f'{value:.6f}' if isinstance(value, float) else str(value) for value in values), flush=True)
+
+
 def run(recipe:Recipe, # with stages or without
         results:Path=None, # the results table; the setting `results` by default
         watch:Callback=None, # sees every batch; fastai's own progress bar and table are off then
+        **how, # `plain`, `resume` and `record` of `sotalearn.training.train`
        )->'Learner': # as `sotalearn.training.train`
     "Train a recipe and record it with its calibration error; a run that was stopped goes on."
     def fit(learn):
@@ -213,80 +241,165 @@ def run(recipe:Recipe, # with stages or without
     def watched(learn):
         with learn.no_bar(), learn.no_logging(), learn.added_cbs(watch): fit(learn)
 
+    def in_lines(learn):
+        learn.logger = _Lines(learn)
+        with learn.no_bar(): fit(learn)
+
     def measure(probs, targets): return dict(ece=calibration(probs, targets)['ece'])
-    return train(recipe, results, watched if watch else fit, measure, resume='auto')
+    fitted = watched if watch else fit if _is_watched() else in_lines
+    return train(recipe, results, fitted, measure, **dict(resume='auto') | how)
 
 # %% ../nbs/tools/bookkeeping.ipynb #2f9235b4
 class _Watch(Callback):
-    "Moves one progress bar through many runs where somebody watches; elsewhere it says what is trained, a line each."
-
-    def __init__(self, total, tell):
-        self.total, self.tell = total, tell
-        self.over = self.now = 0                        # pixels of the runs that are over, and of this one so far
-        seen = IN_NOTEBOOK or sys.stdout.isatty()
-        self.bar = progress_bar(range(1000), leave=False) if seen else None
-        self.show()
-
-    def show(self):
-        if self.bar: self.bar.update(min(999, int(1000*(self.over + self.now)/self.total)))
+    "Tells how many pixels a run has taken through the model."
+    def __init__(self, report): self.report, self.pixels = report, 0
 
     def after_batch(self):
         if not self.training: return
-        self.now += len(self.x)*self.x.shape[-1]**2
-        self.show()
+        self.pixels += len(self.x)*self.x.shape[-1]**2
+        self.report(self.pixels)
 
-    def announce(self, what):
-        if self.bar: self.bar.comment = what
-        else: self.tell(what)
 
-    def next(self, pixels):
-        "A run of so many pixels is over, whether it was trained here or elsewhere."
-        self.over += pixels
-        self.now = 0
-        self.show()
+class _Display:
+    "One progress bar for many runs where somebody watches; elsewhere it says what happens, a line each."
+    def __init__(self, total, n_runs, tell):
+        self.total, self.n_runs, self.tell = total, n_runs, tell
+        self.over, self.done, self.start, self.lock = 0, 0, perf_counter(), Lock()
+        self.bar = progress_bar(range(1000), leave=False) if tell and _is_watched() else None
+        self.show({})
+
+    def show(self, running):
+        "Move the bar; `running` has the pixels so far of each run that is not over."
+        if not self.bar: return
+        with self.lock: self.bar.update(min(999, int(1000*(self.over + sum(running.values()))/self.total)))
+
+    def begin(self, name):
+        "A run begins, alone."
+        if self.bar: self.bar.comment = name
+        elif self.tell: self.tell(name)
+
+    def end(self, pixels, name=None, told=''):
+        "A run of so many pixels is over, whether it was trained here or elsewhere; one of several has a name."
+        with self.lock: self.over, self.done = self.over + pixels, self.done + 1
+        runs = say(f'{self.done} of {self.n_runs} runs', f'{self.n_runs} 次训练已完成 {self.done} 次')
+        if self.bar:
+            self.bar.comment = runs
+            self.show({})
+        elif self.tell and name: self.tell(f'{name}: {told}; {runs}{self.time_left()}')
+
+    def time_left(self):
+        "How long the rest will take, going by what is over."
+        if self.over >= self.total: return ''
+        time = _duration((perf_counter() - self.start)*(self.total - self.over)/self.over)
+        return say(f', about {time} left', f'，大约还要 {time}')
 
     def close(self):
         if self.bar: self.bar.update(1000)
 
 
-@contextmanager
-def _claimed(recipe, table, patience):
-    "Hold the lock that one of several processes has while it trains this recipe; `Timeout` if another has it."
-    name = sha256(repr(recipe).encode()).hexdigest()[:12]
-    file = table.with_name(f'.{table.name}.{name}.lock')
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file, timeout=patience):
-        try: yield
-        finally:
-            with suppress(OSError): file.unlink()       # Windows keeps it; that does no harm
+def _now_and_then(report):
+    "`report`, but at most once a second."
+    told = 0
+
+    def maybe(number):
+        nonlocal told
+        if perf_counter() - told < 1: return
+        told = perf_counter()
+        report(number)
+    return maybe
+
+
+def _train_apart(recipe, report, results, here):
+    "A run in a process beside others: its row, which is not recorded, and its checkpoint."
+    torch.set_num_threads(1)
+    defaults.cpus = 0                                   # it loads its pictures itself: it has one core
+    learn = run(recipe, results, _Watch(_now_and_then(report)), record=False)
+    if not here: remove_checkpoint(learn.checkpoint)    # nobody else can on another machine
+    return learn.result, learn.checkpoint
+
+
+def _record(recipe, row, checkpoint, table):
+    "Append the row of a run beside others, once. What is wrong with it in a sentence, or None."
+    pictures = _pictures(recipe)
+    if row['n_train'] + row['n_val'] != pictures:
+        return say(f'it was trained on {row["n_train"] + row["n_val"]} pictures, and here are {pictures}',
+                   f'它用了 {row["n_train"] + row["n_val"]} 张图片训练，而这里有 {pictures} 张')
+    if missing_runs(dict(it=recipe), [recipe.seed], table): append_run(row, table)
+    remove_checkpoint(checkpoint)
+
+
+def _one_after_another(left, recipes, table, display):
+    "Train in this process. `left` loses each run that is over."
+    for recipe in list(left):
+        display.begin(names_of(recipe, recipes))
+        watch = _Watch(lambda pixels: display.show({recipe: pixels}))
+        if missing_runs(dict(it=recipe), [recipe.seed], table): run(recipe, table, watch)
+        display.end(left.pop(recipe))
+    return {}
+
+
+def _many_at_once(left, recipes, table, display, jobs, client):
+    "Train in other processes, the longest first. `left` loses each run that is over; what failed, and why."
+    failures = {}
+    apart = partial(_train_apart, results=table.resolve(), here=client is None)
+    longest_first = sorted(left, key=left.get, reverse=True)
+    for recipe, value, failure in side_by_side(apart, longest_first, jobs, client, display.show):
+        failure = failure or _record(recipe, *value, table)
+        name = names_of(recipe, recipes)
+        told = failure or say(f'accuracy {value[0]["accuracy"]:.1%}', f'准确率 {value[0]["accuracy"]:.1%}')
+        if failure: failures[name] = failure
+        display.end(left.pop(recipe), name, told)
+    return failures
+
+# %% ../nbs/tools/bookkeeping.ipynb #a1073489
+_WORTH_IT = 60              # seconds of training below which other processes cost more than they save
+_PACE = 600_000             # pixels a second, if no earlier run tells
+
+
+def _check_jobs(jobs, works, runs):
+    "How many runs to train at once."
+    if jobs != 'auto': return check_jobs(jobs, len(works))
+    seconds = _seconds(works, runs)
+    if math.isnan(seconds): seconds = sum(works.values())/_PACE
+    return 1 if torch.accelerator.is_available() or seconds < _WORTH_IT else check_jobs('auto', len(works))
+
+
+def _check_cluster(client, recipes):
+    "How many runs a cluster trains at once; a `ValueError` if a worker cannot train."
+    folders = {recipe.dataset for recipe in recipes if recipe.dataset not in DATASETS}
+    for folder in folders or [None]: check_workers(client, folder)
+    return len(client.scheduler_info(n_workers=-1)['workers'])
 
 
 def train_missing(recipes:dict, # as `check_race` gives them
                   seeds:list, # whole numbers
                   results:Path=None, # the learner's table; the setting `results` by default
-                  tell=print, # takes a line of text
-                 ):
-    "Train what is missing, each run a row as soon as it is over. Several processes at once share the work."
+                  tell=print, # takes a line of text; None for no word and no bar
+                  jobs='auto', # how many runs at once on this machine; 'auto': as many as pay, cores and memory allow
+                  scheduler:str=None, # address of a Dask scheduler, on whose workers to train
+                 )->dict: # {name of a run: why it failed}
+    "Train what is missing, each run a row as soon as it is over. What others do not share with a failed run goes on."
     table = own_table(results)
-    if not missing_runs(recipes, seeds, table): return
-    dataset(next(iter(recipes.values())).dataset)       # made, downloaded or refused before anything trains
-    todo = missing_runs(recipes, seeds, table)          # once more: now its pictures can be counted
-    left = {recipe: pixels_seen(recipe)*_n_train(recipe) for recipe in todo}
-    tell(_forecast(left, _tables(table)))
-    watch = _Watch(sum(left.values()), tell)
-    try:
-        for patience in (0, -1):                # first what nobody else is training, then wait for what somebody is
-            for recipe in list(left):
-                watch.announce(names_of(recipe, recipes))
-                with suppress(Timeout), _claimed(recipe, table, patience):
-                    if missing_runs(dict(it=recipe), [recipe.seed], table): run(recipe, table, watch)
-                    watch.next(left.pop(recipe))
-    finally:
-        watch.close()
-        if left:
-            tell(say(f'Stopped with {len(left)} of {len(todo)} runs still missing. '
-                     'Call compare again: it goes on from there.',
-                     f'中途停下，{len(todo)} 次训练还缺 {len(left)} 次。再调用一次 compare，就从这里接着跑。'))
+    check_jobs(jobs, 1)
+    with connect(scheduler) if scheduler else nullcontext() as client:
+        if not missing_runs(recipes, seeds, table): return {}
+        dataset(next(iter(recipes.values())).dataset)       # made, downloaded or refused before anything trains
+        todo = missing_runs(recipes, seeds, table)          # once more: now its pictures can be counted
+        for recipe in todo: find_model(recipe.arch)
+        left = {recipe: pixels_seen(recipe)*_n_train(recipe) for recipe in todo}
+        runs = _tables(table)
+        at_once = _check_cluster(client, todo) if client else _check_jobs(jobs, left, runs)
+        if tell: tell(_forecast(left, runs, at_once))
+        display = _Display(sum(left.values()), len(left), tell)
+        try:
+            if client or at_once > 1: return _many_at_once(left, recipes, table, display, at_once, client)
+            return _one_after_another(left, recipes, table, display)
+        finally:
+            display.close()
+            if left and tell:
+                tell(say(f'Stopped with {len(left)} of {len(todo)} runs still missing. '
+                         'Call compare again: it goes on from there.',
+                         f'中途停下，{len(todo)} 次训练还缺 {len(left)} 次。再调用一次 compare，就从这里接着跑。'))
 
 # %% ../nbs/tools/bookkeeping.ipynb #baa1b07d
 def origins(runs:pd.DataFrame, # from `find_runs`

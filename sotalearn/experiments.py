@@ -7,7 +7,7 @@ __all__ = ['RECIPES', 'mean_interval', 'paired_difference', 'compare_pairs', 'su
            'seeds_needed']
 
 # %% ../nbs/08_state_of_the_art.ipynb #52a4a471
-import math
+import math, warnings
 
 import numpy as np
 import pandas as pd
@@ -101,17 +101,20 @@ def compare(recipes:dict, # from names to `Recipe`, the baseline first; of one d
             run_missing:bool=True, # False trains nothing and only looks up what the tables have
             show_progress:bool=True, # say how long it will take, and show a bar
             level:float=.95, # confidence of the intervals, from 0.5 to 0.999
+            jobs='auto', # how many runs at once; 'auto': as many as pay, and as cores and memory allow
+            scheduler:str=None, # address of a Dask scheduler, such as 'tcp://192.168.1.5:8786': train on its workers
            )->pd.DataFrame: # as `summarize`, and beside it `sotalearn.bookkeeping.origins`
     "Train what the results tables lack, reuse what they have, and put every recipe beside the first, seed by seed."
     from sotalearn.bookkeeping import check_race, find_runs, origins, remarks, train_missing     # fastai comes with it
     level = check_limits(level, 'level')
     recipes, seeds = check_race(recipes, seeds)
-    tell = print if show_progress else lambda line: None
-    if run_missing: train_missing(recipes, seeds, results, tell)
+    tell = print if show_progress else None
+    failures = train_missing(recipes, seeds, results, tell, jobs, scheduler) if run_missing else {}
     runs = find_runs(recipes, seeds, results, on_disk=run_missing)
     table = summarize(runs, list(recipes), level).join(origins(runs, recipes))
-    table.attrs['level'] = level
-    for line in remarks(runs, seeds): tell(line)
+    table.attrs |= dict(level=level, failures=failures)
+    for line in remarks(runs, seeds) if tell else []: tell(line)
+    for name, failure in failures.items(): warnings.warn(f'{name}: {failure}', stacklevel=2)
     return table
 
 # %% ../nbs/08_state_of_the_art.ipynb #a6e8ede4

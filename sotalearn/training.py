@@ -11,6 +11,7 @@ from .checkpoints import (Checkpoints, SeedEpochs, find_checkpoint, remove_check
                                     seed_epoch)
 from .data import dataset, dataset_name, get_dls, is_cached
 from .files import course_folder
+from .models import make_model
 from .recipes import COLUMNS, Recipe, append_run, epochs_of, measured_runs, own_table, read_runs
 from .settings import settings
 from .speed import KeepPace, Way, fused_adam, quickest, threads_set, timings
@@ -75,7 +76,7 @@ def make_learner(recipe:Recipe, # what is to be trained
     if plain and recipe.bf16: raise ValueError('bf16 must be False or None with plain=True, got True')
     path = dataset(recipe.dataset)
     dls = get_dls(path=path, **recipe.dls_args(), cache=not plain)
-    model = getattr(models.xresnet, recipe.arch)(n_out=dls.c)
+    model = make_model(recipe.arch, dls.c, [stage.size for stage in recipe.schedule()])
     smooth = LabelSmoothingCrossEntropyFlat(eps=recipe.smoothing)
     loss_func = smooth if recipe.smoothing else CrossEntropyLossFlat()
     mixing = [MixUp(recipe.mixup)] if recipe.mixup else [CutMix(recipe.cutmix)] if recipe.cutmix else []
@@ -170,6 +171,7 @@ def train(recipe:Recipe, # what is to be trained
           measure:callable=None, # takes validation probabilities (n, classes), targets (n,); returns more numbers
           plain:bool=False, # the notes' code to the letter, as for `make_learner`, with torch's own threads
           resume:bool=False, # go on where a stopped run of this recipe was, if there is one; 'auto': never mind others'
+          record:bool=True, # append the row to the table; False leaves that to whoever started this run beside others
          )->Learner: # trained; its `result` is the recorded row, a dict
     "Train a recipe from scratch and record the run. What cannot be recorded is refused before anything is trained."
     if not isinstance(recipe, Recipe): raise ValueError(f'recipe must be a Recipe, got {type(recipe).__name__}')
@@ -189,6 +191,8 @@ def train(recipe:Recipe, # what is to be trained
         if resume != 'auto': print(checkpoints.how_to_go_on())
         raise
     learn.result = asdict(learn.recipe) | found | dict(how=_how(learn)) | _origin(learn)
-    append_run(learn.result, results)
-    remove_checkpoint(checkpoints.path)
+    if record:
+        append_run(learn.result, results)
+        remove_checkpoint(checkpoints.path)
+    else: learn.checkpoint = checkpoints.path
     return learn

@@ -1,13 +1,19 @@
 """The command as a process, and a training that is started by it."""
 import importlib
+import io
 import subprocess
 import sys
 import tomllib
+from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 
-from sotalearn.recipes import read_runs
+from sotalearn import bookkeeping
+from sotalearn.recipes import COLUMNS, Recipe, append_run, read_runs
+from sotalearn.school import cli
 from sotalearn.school.cli import main
 from sotalearn.toynette import make_toynette
 
@@ -20,14 +26,93 @@ def test_the_installed_command_is_this_one():
     assert getattr(importlib.import_module(module), name) is main
 
 
-@pytest.mark.parametrize('words', [('--help',), ('compare', '--help'), ('train', '--size', '0'),
-                                   ('compare', '--recipes', 'mixpu'), ('compare', '--seeds', '1;2')])
-def test_help_and_mistakes_do_not_wait_for_fastai(tmp_path, words):
+MISTAKES = {                    # command line: the nearest name that is offered, if there is one
+    'train --size 0': '', 'compare --seeds 1;2': '', 'compare --jobs some': '', 'train --processes 0': '',
+    'train --epochs five': '', 'trian': 'train', 'train --epocs 3': '--epochs', 'compare --sheduler x': '--scheduler',
+    'train --arch xresnet19': 'xresnet18', 'train --dataset imagenete-160': 'imagenette-160',
+    'compare --dataset toynete': 'toynette', 'data toynete': 'toynette', 'train --splitter folder': 'folders',
+    'compare --recipes mixpu': 'mixup', 'results --technique smothing': 'smoothing',
+    'results --sort acuracy': 'accuracy', 'results --columns seed,epoch': 'epochs', 'lab --lang zn': ''}
+
+
+def test_help_and_mistakes_do_not_wait_for_fastai(tmp_path):
+    "All in one process: starting one for each would be most of the time."
     code = ('import sys; from sotalearn.school.cli import main\n'
-            'try: main(sys.argv[1:])\n'
-            'except SystemExit: pass\n'
-            'assert not {"fastai", "torch", "pandas", "scipy", "matplotlib", "nbformat"} & set(sys.modules)')
-    subprocess.run([sys.executable, '-c', code, *words], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+            'for line in sys.argv[1:]:\n'
+            '    try: status = main(line.split())\n'
+            '    except SystemExit as stopped: status = stopped.code\n'
+            '    print("status", status, file=sys.stderr)\n'
+            'assert not {"fastai", "torch", "pandas", "scipy", "matplotlib", "nbformat", "joblib"} & set(sys.modules)')
+    done = subprocess.run([sys.executable, '-c', code, '--help', 'compare --help', *MISTAKES], cwd=tmp_path, check=True,
+                          capture_output=True, text=True, timeout=60)
+    said = done.stderr.splitlines()
+    assert said[:2] == ['status 0', 'status 0'] and len(said) == 2 + 2*len(MISTAKES)
+    for (line, nearest), told, status in zip(MISTAKES.items(), said[2::2], said[3::2]):
+        assert status == 'status 2' and told.startswith('sotalearn: '), line
+        assert (f'(did you mean {nearest}?)' in told.replace("'", '')) == bool(nearest), (line, told)
+
+
+def record(recipe, table, **measured):
+    append_run({**asdict(recipe), 'accuracy': .5, 'accuracy_tta': '', 'date': '2026-01-02T03:04:05', **measured}, table)
+
+
+@pytest.fixture
+def measured(tmp_path, monkeypatch, no_environment):
+    "A course's table with one row and a learner's with three."
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(cli, 'course_table', lambda: tmp_path/'course.csv')
+    base = Recipe(dataset='toynette', size=32)
+    record(base, tmp_path/'course.csv', accuracy=.9, date='2026-01-01T00:00:00')
+    for seed, accuracy in ((1, .5), (2, .7)): record(replace(base, mixup=.4, seed=seed), None, accuracy=accuracy)
+    record(replace(base, smoothing=.1, tta=4, seed=3), None, accuracy=.4, accuracy_tta=.6, date='2026-02-01T00:00:00')
+    return base
+
+
+def rows(capsys, *words):
+    "The first column of what `sotalearn results` prints."
+    assert main(['results', *words]) == 0
+    return [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
+
+
+def test_what_was_measured_is_listed_filtered_and_sorted(measured, capsys):
+    assert rows(capsys) == ['c1', '1', '2', '3']
+    assert rows(capsys, '--technique', 'mixup') == ['1', '2'] and rows(capsys, '--mixup', '0.4') == ['1', '2']
+    assert rows(capsys, '--technique', 'smoothing') == ['3'] and rows(capsys, '--seed', '2') == ['2']
+    assert rows(capsys, '--sort', 'accuracy') == ['3', '1', '2', 'c1']
+    assert rows(capsys, '--sort', 'accuracy', '--reverse', '--columns', 'seed,accuracy') == ['c1', '2', '1', '3']
+    assert main(['results', '--technique', 'cutmix']) == 2
+    assert capsys.readouterr().err == 'sotalearn: no run like that was measured yet\n'
+
+
+def test_recipes_are_compared_over_their_seeds(measured, capsys):
+    assert main(['results', '--technique', 'mixup', '--compare', '--csv']) == 0
+    head, values = (line.split(',') for line in capsys.readouterr().out.splitlines())
+    found = dict(zip(head, values))
+    assert (found['technique'], found['seeds'], found['accuracy']) == ('mixup', '2', '60.0') and float(found['low']) < 50
+
+
+def test_all_columns_go_into_a_pipe(measured, capsys):
+    assert main(['results', '--csv']) == 0
+    table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+    assert list(table.columns) == ['row', *COLUMNS, 'technique'] and table.row.tolist() == ['c1', '1', '2', '3']
+
+
+def test_a_row_is_run_again(measured, monkeypatch, capsys):
+    asked = []
+
+    def run(recipe, **how):
+        asked.append((recipe, how))
+        return SimpleNamespace(result=dict(accuracy=.5))
+    monkeypatch.setattr(bookkeeping, 'run', run)
+    assert main(['train', '--like', '2', '--resume']) == 0
+    assert asked.pop() == (replace(measured, mixup=.4, seed=2, bf16=False), dict(resume=True, plain=False))
+    assert main(['train', '--like', 'c1', '--plain', '--seed', '5', '--size', '16']) == 0
+    assert asked.pop() == (replace(measured, seed=5, size=16, bf16=False), dict(resume=False, plain=True))
+    assert main(['train', '--like', '2026-02']) == 0 and asked.pop()[0].smoothing == .1
+    capsys.readouterr()
+    for wanted, told in (('4', "(c1 to 3) or the date of one, got '4'"), ('2026-01-02', 'of which there are 2: rows 1, 2')):
+        assert main(['train', '--like', wanted]) == 2 and told in capsys.readouterr().err
+    assert not asked
 
 
 def test_a_recipe_with_stages_is_trained_and_its_row_printed(tmp_path, monkeypatch, no_environment, capsys):
@@ -35,7 +120,9 @@ def test_a_recipe_with_stages_is_trained_and_its_row_printed(tmp_path, monkeypat
     small = make_toynette(tmp_path/'small', train=2, val=1, show_progress=False)
     words = ['train', '--dataset', str(small), '--stages', '1x16', '--size', '32', '--epochs', '1', '--bs', '10']
     assert main(words) == 0
-    shown = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if len(line.split()) > 1)
+    printed = capsys.readouterr().out
+    assert '\r' not in printed and 'epoch  train_loss  valid_loss  accuracy  time' in printed
+    shown = dict(line.split(maxsplit=1) for line in printed.splitlines() if len(line.split()) > 1)
     assert (shown['stages'], shown['size'], shown['n_train']) == ('1x16', '32', '20')
     run, = read_runs(tmp_path/'results'/'runs.csv').to_dict('records')
     assert run['stages'] == '1x16' and 0 <= run['accuracy'] <= 1 and run['ece'] >= 0

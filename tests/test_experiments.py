@@ -1,9 +1,6 @@
 """Comparisons: what is reused, what is trained, who may write where, and what comes of it when it is stopped."""
 import math
-import multiprocessing
-import os
 import re
-import time
 from dataclasses import asdict, replace
 
 import pandas as pd
@@ -221,26 +218,6 @@ def test_how_long_it_takes_is_said_first(recipes, trained, tmp_path, capsys):
     first, second, *_ = capsys.readouterr().out.splitlines()
     assert re.fullmatch(r'2 runs are missing: about \d+ (s|min), going by earlier runs\.', first)
     assert second == 'baseline and tta, seed 2'
-
-
-def _slow_run(recipe, results, watch):
-    "A training that takes a moment; its commit says which process did it."
-    time.sleep(.2)
-    record(recipe, results, commit=f'process {os.getpid()}')
-
-
-@pytest.mark.skipif(not hasattr(os, 'fork'), reason='this system cannot fork a process')
-def test_two_processes_share_the_work_and_lose_no_row(recipes, tmp_path, monkeypatch):
-    monkeypatch.setattr(bookkeeping, 'run', _slow_run)
-    pair, table = {name: recipes[name] for name in ('baseline', 'mixup')}, tmp_path/'runs.csv'
-    fork = multiprocessing.get_context('fork')
-    both = [fork.Process(target=quietly, args=(pair, range(5), table)) for _ in range(2)]
-    for process in both: process.start()
-    for process in both: process.join()
-    runs = read_runs(table)
-    assert [process.exitcode for process in both] == [0, 0]
-    assert len(runs) == 10 and len(runs.drop_duplicates(['mixup', 'seed'])) == 10 and runs.commit.nunique() == 2
-    assert not list(tmp_path.glob('.runs.csv.*.lock'))
 
 
 def test_really_trained_it_is_a_whole_row(recipes, tmp_path, capsys):
