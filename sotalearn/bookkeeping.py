@@ -231,12 +231,12 @@ class _Lines:
 def run(recipe:Recipe, # with stages or without
         results:Path=None, # the results table; the setting `results` by default
         watch:Callback=None, # sees every batch; fastai's own progress bar and table are off then
+        around:callable=nullcontext, # takes the learner, gives the context manager in which it is trained
         **how, # `plain`, `resume` and `record` of `sotalearn.training.train`
        )->'Learner': # as `sotalearn.training.train`
     "Train a recipe and record it with its calibration error; a run that was stopped goes on."
     def fit(learn):
-        if recipe.stages: fit_stages(learn)
-        else: learn.fit_one_cycle(recipe.epochs, recipe.lr)
+        with around(learn): fit_stages(learn) if recipe.stages else learn.fit_one_cycle(recipe.epochs, recipe.lr)
 
     def watched(learn):
         with learn.no_bar(), learn.no_logging(), learn.added_cbs(watch): fit(learn)

@@ -115,9 +115,9 @@ def train(like:str=None, # a row of `sotalearn results`, or the date of one: its
     check_dataset(recipe.dataset)
     check_whole(processes, 'processes', 1, 1024)
     if plain and processes > 1: raise ValueError(f'processes must be 1 with plain, got {processes}')
-    if processes > 1:
-        from sotalearn.distributed import train_processes
-        row = train_processes(recipe, processes, resume=resume)
+    from sotalearn.distributed import started_by_torchrun, train_processes
+    if processes > 1 or started_by_torchrun():
+        row = train_processes(recipe, processes, resume=resume) or {}      # the first of several has the row
     else:
         from sotalearn.bookkeeping import run          # after the recipe: a mistake in it is told at once
         row = run(recipe, resume=resume, plain=plain).result
