@@ -74,7 +74,7 @@ def get_dls(bs:int, # images in a batch
     change, dl_type = (quick, KeptDL) if cache else (noop, TfmdDL)
     set_seed(seed)
     block = DataBlock(
-        blocks=(ImageBlock(opener), CategoryBlock),
+        blocks=(ImageBlock(opener or Picture), CategoryBlock),
         get_y=(lambda file: labels[file]) if labels else parent_label,
         splitter=by_folder if splitter == 'folders' else RandomSplitter(seed=seed),
         item_tfms=crop_of(opener, presize),
