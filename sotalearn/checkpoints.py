@@ -129,7 +129,8 @@ def _load(path):
         facts = _load_facts(file)
         tensors = {name: file.get_tensor(name) for name in file.keys()}
     for name, stride in facts['strides'].items():
-        tensors[name] = torch.empty_strided(tensors[name].shape, stride, dtype=tensors[name].dtype).copy_(tensors[name])
+        tensor = tensors[name]
+        tensors[name] = torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype).copy_(tensor)
     return facts, tensors
 
 # %% ../nbs/tools/checkpoints.ipynb #bde284c7
@@ -171,7 +172,8 @@ def _mind_others(path, facts):
             with safe_open(other, framework='pt') as file: theirs = _load_facts(file)['run']
         except Exception: continue                          # spoilt, and none of our business
         if theirs['recipe'] != facts['recipe']: continue
-        differing = [f'{name} {theirs[name]!r} and not {facts[name]!r}' for name in facts if theirs.get(name) != facts[name]]
+        differing = [f'{name} {theirs.get(name)!r} and not {ours!r}' for name, ours in facts.items()
+                     if theirs.get(name) != ours]
         raise ValueError(f'resume must find a checkpoint of the same pictures and versions, got {str(other)!r} with '
                          f'{", ".join(differing)}; train without resume to begin the run at the start')
 
@@ -209,7 +211,7 @@ def _put_back(learn, kept):
 
 # %% ../nbs/tools/checkpoints.ipynb #36ada33a
 class Checkpoints(SkipToEpoch):
-    "Keeps the state after the last epoch of a run on disk; given a checkpoint, skips what it has and goes on from there."
+    "Keeps a run's state after its last epoch on disk; given a checkpoint, skips what it has and goes on from there."
 
     def __init__(self,
                  facts:dict, # from `run_facts`
@@ -262,9 +264,10 @@ class Checkpoints(SkipToEpoch):
             self.complained = True
 
     def _complaint(self, reason):
-        return say(f'No checkpoint can be written to {str(self.path.parent)!r} ({reason}): training goes on, but if it is '
-                   'stopped, all since the last checkpoint is lost; make room, or choose another folder in settings.ini.',
-                   f'检查点写不进 {str(self.path.parent)!r}（{reason}）：训练会继续，但若中断，'
+        folder = str(self.path.parent)
+        return say(f'No checkpoint can be written to {folder!r} ({reason}): training goes on, but if it is stopped, '
+                   'all since the last checkpoint is lost; make room, or choose another folder in settings.ini.',
+                   f'检查点写不进 {folder!r}（{reason}）：训练会继续，但若中断，'
                    '上一个检查点之后的部分就丢了；请腾出空间，或在 settings.ini 里换一个文件夹。')
 
     def how_to_go_on(self)->str: # in the language of the settings
@@ -273,8 +276,8 @@ class Checkpoints(SkipToEpoch):
             return say('Stopped before an epoch was kept: next time the run begins at the start.',
                        '还没有存下任何周期就停了：下次从头开始。')
         epochs = sum(fit.epochs for fit in Recipe(**self.facts['recipe']).fits())
-        return say(f'Stopped with {self.done} of {epochs} epochs done. To go on from there: train(recipe, resume=True), '
-                   'or the same command with --resume.',
+        return say(f'Stopped with {self.done} of {epochs} epochs done. To go on from there: '
+                   'train(recipe, resume=True), or the same command with --resume.',
                    f'训练停下了，{epochs} 个周期已完成 {self.done} 个。接着跑：train(recipe, resume=True)，'
                    '或在原来的命令后面加 --resume。')
 

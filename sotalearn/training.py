@@ -14,7 +14,7 @@ from .files import course_folder
 from .models import make_model
 from .recipes import COLUMNS, Recipe, append_run, epochs_of, measured_runs, own_table, read_runs
 from .settings import settings
-from .speed import KeepPace, Way, fused_adam, quickest, threads_set, timings
+from .speed import KeepPace, Timing, Way, fused_adam, quickest, threads_set, timings
 from fastai.vision.all import *             # after sotalearn, which silences a warning of fastai's
 import platform, subprocess, time
 from contextlib import contextmanager
@@ -48,11 +48,12 @@ class ChannelsLast(Callback):
 
 
 def _in_the_fastest_way(learn, way):
-    "A learner of `make_learner`, ready to be trained in the given way or the fastest that this machine was found to have."
+    "A learner of `make_learner`, ready to be trained in the given way, or the fastest that this machine has."
     recipe = learn.recipe
     found = timings(learn.model, recipe.size, recipe.bs, learn.dls.device, bf16=way.bf16 if way else recipe.bf16)
     learn.way = way or quickest(found)
-    learn.paces = [timing for timing in found if timing.way[1:] == learn.way[1:]]     # alike but for the threads
+    alike = [timing for timing in found if timing.way[1:] == learn.way[1:]]           # but for the threads
+    learn.paces = alike or [Timing(learn.way, 1.)]                                    # of a way from elsewhere none
     if learn.way.bf16: learn.add_cb(BFloat16())
     elif learn.way.channels_last: learn.add_cb(ChannelsLast())
 
@@ -161,7 +162,7 @@ def _run(learn, fit, measure, checkpoints):
     images = sum(epochs_of(learn.recipe.schedule()))*len(learn.dls.train_ds)
     spent = dict(seconds=round(seconds, 1), cpu_seconds=round(cpu_seconds, 1),
                  images_per_second=round(images/seconds, 1))
-    seed_epoch(learn.dls, learn.recipe.seed, learn.seed_epochs.begun)       # as if it were one more, for the views of TTA
+    seed_epoch(learn.dls, learn.recipe.seed, learn.seed_epochs.begun)       # as for one more, for the views of TTA
     return _judged(learn, measure) | spent
 
 
