@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_processes', 'started_by_torchrun', 'train_processes']
 
-# %% ../nbs/tools/distributed.ipynb #f5ae3b2e
+# %% ../nbs/tools/distributed.ipynb #d3ef2994
 import json, os, signal, socket, sys, tempfile, traceback, warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -15,8 +15,9 @@ from threading import Thread
 
 from .checks import check_whole
 from .recipes import Recipe, own_table
+from .settings import say
 
-# %% ../nbs/tools/distributed.ipynb #9f518550
+# %% ../nbs/tools/distributed.ipynb #5c01b279
 def _cores():
     "How many cores this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
@@ -48,7 +49,7 @@ def check_processes(recipe:Recipe, # with stages or without
     _check_room(processes)
     return processes
 
-# %% ../nbs/tools/distributed.ipynb #bef9c864
+# %% ../nbs/tools/distributed.ipynb #f9cff1f6
 def _end_with_parent():
     "End this process when the one that started it is gone."
     def wait():
@@ -149,7 +150,12 @@ def train_processes(recipe:Recipe, # with stages or without
         return run(recipe, table, resume=resume).result
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         folder = Path(folder)
-        with _family(processes, recipe, table, resume, folder) as family:
-            rank = _first_failure(family)
-            if rank is not None: raise _what_happened(rank, family[rank].exitcode, processes, folder)
+        try:
+            with _family(processes, recipe, table, resume, folder) as family:
+                rank = _first_failure(family)
+                if rank is not None: raise _what_happened(rank, family[rank].exitcode, processes, folder)
+        except KeyboardInterrupt:
+            print(say('Stopped. To go on after the last whole epoch: resume=True, or the same command with --resume.',
+                      '训练停下了。要从最后一个完整的周期接着跑：用 resume=True，或在原来的命令后面加 --resume。'))
+            raise
         return json.loads((folder/'row.json').read_text(encoding='utf-8'))

@@ -59,6 +59,7 @@ def _kill_one(after):
 killed = []
 
 
+@pytest.mark.timeout(600)            # each process imports fastai, maybe on a busy machine
 def test_a_dead_process_ends_the_run_which_goes_on_when_asked_again(small, tmp_path):
     table, recipe = tmp_path/'runs.csv', Recipe(dataset=str(small), size=32, epochs=3, bs=16, seed=5, bf16=False)
     Thread(target=_kill_one, args=(lambda: tmp_path.glob('.sotalearn/checkpoints/*/*.safetensors'),)).start()
