@@ -184,7 +184,8 @@ def connect(address:str, # of a Dask scheduler, such as 'tcp://192.168.1.5:8786'
         raise ValueError("scheduler must not be given without Dask: pip install 'sotalearn[cluster]'") from None
     for name in ('distributed.client', 'distributed.comm'): logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        socket.create_connection(get_address_host_port(address), timeout=4).close()     # a `Client` takes longer to say no
+        # a `Client` takes longer to say no
+        socket.create_connection(get_address_host_port(address), timeout=4).close()
         client = Client(address, timeout=5, set_as_default=False)
     except (OSError, ValueError, TypeError):
         raise ValueError(f'No scheduler answers at {address}; this starts one: dask scheduler') from None
@@ -206,7 +207,8 @@ def check_workers(client, # from `connect`
     for address, told in client.run(_has_folder, folder or '.', on_error='return').items():
         if isinstance(told, Exception):
             raise ValueError(f'scheduler must have workers with sotalearn, got {address} without ({told})')
-        if not told: raise ValueError(f'dataset must be on every worker, got {address} without the folder {str(folder)!r}')
+        if told: continue
+        raise ValueError(f'dataset must be on every worker, got {address} without the folder {str(folder)!r}')
 
 
 def _backend(client):

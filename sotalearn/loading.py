@@ -83,7 +83,8 @@ class CropOnce(RandomResizedCropGPU):
     "fastai's `RandomResizedCropGPU`, the same to within rounding."
     def encodes(self, x:TensorImage):
         (top, left), (height, width) = self.tl, self.cp_size
-        if min(height/self.size[0], width/self.size[1]) > 2: return self._encode(x, self.mode)     # then it shrinks first
+        shrinks_first = min(height/self.size[0], width/self.size[1]) > 2
+        if shrinks_first: return self._encode(x, self.mode)
         part = x.as_subclass(Tensor)[..., top:top + height, left:left + width]
         return TensorImage(F.interpolate(part, self.size, mode=self.mode, align_corners=True))
 

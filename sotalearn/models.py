@@ -51,7 +51,8 @@ def find_model(arch:str, # one of `ARCHITECTURES`, 'torchvision/NAME', 'timm/NAM
         except ValueError as e:
             if 'did you mean' in str(e): raise
             raise ValueError(f'{e}{_nearest(name, sum(known.values(), []))}') from None
-    if not known[library]: raise ValueError(f'arch must be of an installed library, got {arch!r}: pip install {library}')
+    if not known[library]:
+        raise ValueError(f'arch must be of an installed library, got {arch!r}: pip install {library}')
     raise ValueError(f'arch must be one of the {len(known[library])} models of {library}, '
                      f'got {name!r}{_nearest(name, known[library])}')
 

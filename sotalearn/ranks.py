@@ -146,7 +146,7 @@ def _of_the_first(value):
 
 
 def _agreed(recipe, results, resume):
-    "The recipe as the first process computes it, once all have its pictures; a `ValueError` for those that have others."
+    "The recipe as the first process computes it, once all have its pictures; a `ValueError` where they have others."
     computed = _computed(recipe, results, resume) if os.environ['LOCAL_RANK'] == '0' else None
     distributed.barrier()
     recipe = _of_the_first(computed)

@@ -95,7 +95,8 @@ def schedule_name(stages:list, # of (epochs, size, bs)
 # %% ../nbs/tools/recipes.ipynb #add201d0
 # fastai's: xresnet18, 34, …, and with squeeze and excitation (se), groups (next) or more blocks (deep, deeper).
 ARCHITECTURES = (*[f'xresnet{layers}' for layers in (18, 34, 50, 101, 152)],
-                 *[f'{kind}{layers}' for kind in ('xse_resnet', 'xse_resnext', 'xresnext') for layers in (18, 34, 50, 101)],
+                 *[f'{kind}{layers}' for kind in ('xse_resnet', 'xse_resnext', 'xresnext')
+                   for layers in (18, 34, 50, 101)],
                  'xse_resnet152',
                  *[f'{kind}{layers}_{depth}' for kind in ('xresnet', 'xse_resnext') for layers in (18, 34, 50)
                    for depth in ('deep', 'deeper')])
@@ -321,7 +322,7 @@ def read_runs(path:Path=None, # the learner's own table by default; `course_tabl
 
 def measured_runs(**recipe, # fields of `Recipe`; any dataset and any seed if not given
                  )->'DataFrame':
-    "The runs that the course's figures come from: by default in float32, and the default recipe but for the fields given."
+    "The runs that the course's figures come from: in float32, with the default recipe, but for the fields given."
     runs = read_runs(course_table())
     for name in recipe: check_choice(name, 'recipe', list(AS_RUN))
     wanted = {name: value for name, value in AS_RUN.items() if name not in ('dataset', 'seed')} | recipe

@@ -38,7 +38,7 @@ class Timing(NamedTuple):
 
 
 _LIMIT = .3                 # seconds after which no further round is begun
-_WORTH = 1.1                # more threads must be so many times as fast: they take cores from others, and suffer from them
+_WORTH = 1.1                # more threads must be so many times as fast: they take cores from others, and suffer
 
 
 def machine()->str: # such as 'AMD EPYC, 2 cores, torch 2.15.0'
@@ -52,7 +52,8 @@ def machine()->str: # such as 'AMD EPYC, 2 cores, torch 2.15.0'
 
 def _ways(threads, bf16):
     "The ways with so many threads that are worth trying."
-    return [Way(threads, low, last) for low, last in ((True, True), (False, True), (False, False)) if bf16 in (None, low)]
+    layouts = ((True, True), (False, True), (False, False))
+    return [Way(threads, low, last) for low, last in layouts if bf16 in (None, low)]
 
 
 class _Room:

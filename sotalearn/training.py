@@ -63,7 +63,8 @@ def _how(learn):
     if learn.way is None: return 'plain'
     threads = sorted({learn.way.threads, *learn.threads_used})
     number = ' to '.join(map(str, threads))
-    words = ['fused AdamW', 'bfloat16' if learn.way.bf16 else 'float32', 'channels last' if learn.way.channels_last else '',
+    words = ['fused AdamW', 'bfloat16' if learn.way.bf16 else 'float32',
+             'channels last' if learn.way.channels_last else '',
              f'{number} thread{"s"*(threads != [1])}' if learn.dls.device.type == 'cpu' else '',
              'cached pictures' if is_cached(learn.dls) else '']
     return ', '.join(word for word in words if word)

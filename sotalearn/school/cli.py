@@ -171,7 +171,8 @@ def compare(recipes:str, # names of `TECHNIQUES` with commas between them, the b
     return 1 if table.attrs['failures'] else 0
 
 # %% ../../nbs/tools/cli.ipynb #e57288c5
-_SHOWN = ('technique', 'dataset', 'arch', 'size', 'epochs', 'seed', 'accuracy', 'accuracy_tta', 'valid_loss', 'seconds', 'date')
+_SHOWN = ('technique', 'dataset', 'arch', 'size', 'epochs', 'seed', 'accuracy', 'accuracy_tta', 'valid_loss',
+          'seconds', 'date')
 _TRICKS = ('normalize', 'stages', 'mixup', 'cutmix', 'smoothing', 'tta')         # the fields by which techniques differ
 
 
@@ -214,7 +215,7 @@ def _filtered(runs, technique, wanted):
 
 
 def _over_seeds(runs):
-    "Recipes instead of runs: how many seeds each has, the mean accuracy with its 95 % interval, and with TTA, in percent."
+    "Recipes instead of runs: the seeds of each, and its mean accuracy with the 95 % interval and with TTA, in percent."
     from sotalearn.experiments import mean_interval
     import pandas as pd
     changing = [field.name for field in fields(Recipe) if field.name != 'seed' and runs[field.name].nunique() > 1]
@@ -361,8 +362,9 @@ def _add_results(commands):
     parser.add_argument('--technique', metavar='NAME', help=f'only rows of one technique: {", ".join(TECHNIQUES)}')
     parser.add_argument('--sort', metavar='COLUMN', help='order by this column, smallest first')
     parser.add_argument('--reverse', action='store_true', help='the other way round')
-    parser.add_argument('--compare', action='store_true', help='recipes over their seeds instead of runs: '
-                                                               'mean accuracy with its 95 %% interval, and with TTA, in percent')
+    parser.add_argument('--compare', action='store_true',
+                        help='recipes over their seeds instead of runs: mean accuracy with its 95 %% interval, and with '
+                             'TTA, in percent')
     parser.add_argument('--columns', metavar='NAMES', help='those to show, with commas between them')
     parser.add_argument('--csv', action='store_true', help='all columns as CSV')
     _add_recipe_options(parser, fields(Recipe), 'only rows with this: ')
@@ -371,7 +373,7 @@ def _add_results(commands):
 def _parser():
     "The command's options."
     parser = _Parser(prog='sotalearn',
-                                     description='A course on training state-of-the-art image classifiers.')
+                     description='A course on training state-of-the-art image classifiers.')
     parser.add_argument('--version', action='version', version=__version__)
     commands = parser.add_subparsers(dest='command', required=True, metavar='lab | data | train | compare | results')
     for add in (_add_lab, _add_data, _add_train, _add_compare, _add_results): add(commands)
