@@ -363,8 +363,8 @@ def _add_results(commands):
     parser.add_argument('--sort', metavar='COLUMN', help='order by this column, smallest first')
     parser.add_argument('--reverse', action='store_true', help='the other way round')
     parser.add_argument('--compare', action='store_true',
-                        help='recipes over their seeds instead of runs: mean accuracy with its 95 %% interval, and with '
-                             'TTA, in percent')
+                        help='recipes over their seeds instead of runs: mean accuracy with its 95 %% interval, and '
+                             'with TTA, in percent')
     parser.add_argument('--columns', metavar='NAMES', help='those to show, with commas between them')
     parser.add_argument('--csv', action='store_true', help='all columns as CSV')
     _add_recipe_options(parser, fields(Recipe), 'only rows with this: ')
