@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['check_processes', 'started_by_torchrun', 'train_processes']
 
-# %% ../nbs/tools/distributed.ipynb #d3ef2994
+# %% ../nbs/tools/distributed.ipynb #ac4f228c
 import json, os, signal, socket, sys, tempfile, traceback, warnings
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -17,7 +17,7 @@ from .checks import check_whole
 from .recipes import Recipe, own_table
 from .settings import say
 
-# %% ../nbs/tools/distributed.ipynb #5c01b279
+# %% ../nbs/tools/distributed.ipynb #0c94fe5a
 def _cores():
     "How many cores this process may use."
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
@@ -49,7 +49,7 @@ def check_processes(recipe:Recipe, # with stages or without
     _check_room(processes)
     return processes
 
-# %% ../nbs/tools/distributed.ipynb #f9cff1f6
+# %% ../nbs/tools/distributed.ipynb #1f0797b4
 def _end_with_parent():
     "End this process when the one that started it is gone."
     def wait():

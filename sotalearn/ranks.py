@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['SharedDL', 'SharedTraining', 'train_rank']
 
-# %% ../nbs/tools/ranks.ipynb #61b11dd0
+# %% ../nbs/tools/ranks.ipynb #33e63f5f
 import math, os
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,7 +23,7 @@ from fastai.distributed import DistributedDL, DistributedTrainer
 from fastai.torch_core import defaults, num_distrib, rank_distrib, to_detach
 from torch import distributed
 
-# %% ../nbs/tools/ranks.ipynb #7970acd2
+# %% ../nbs/tools/ranks.ipynb #c6677715
 class SharedDL(DistributedDL):
     "What one of several processes takes of a DataLoader: its share of each batch, of validation each picture once."
     def __init__(self,
@@ -59,7 +59,7 @@ class SharedDL(DistributedDL):
 
     def to_detach(self, b, cpu=True, gather=True): return to_detach(b, cpu, gather=False)
 
-# %% ../nbs/tools/ranks.ipynb #67a3324e
+# %% ../nbs/tools/ranks.ipynb #e3bd39a9
 def _over_all(numbers, device):
     "The sums of these numbers over all processes."
     numbers = torch.tensor(numbers, dtype=torch.float64, device=device)
@@ -107,7 +107,7 @@ class SharedTraining(DistributedTrainer):
         for metric in self.recorder._valid_mets:
             metric.total, metric.count = _over_all([float(metric.total), float(metric.count)], self.model.device)
 
-# %% ../nbs/tools/ranks.ipynb #187f6b3d
+# %% ../nbs/tools/ranks.ipynb #5f26c9dd
 _PATIENCE = timedelta(minutes=30)       # for a download; a process that dies is noticed at once
 
 
