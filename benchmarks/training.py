@@ -4,10 +4,10 @@ Prints a table and writes it as JSON:
 
     python benchmarks/training.py [FILE.json] [--sizes 64 32] [--images 1000] [--epochs 1] [--rounds 3] [--dataset auto]
 
-Each round trains both; a ratio is of one round, and its median stands beside its range over the rounds. Seconds are those
-of the fit on the clock, validation after each epoch included, so nothing else should run. Then, in turn with quiet runs,
-a run beside one process that keeps a core busy. `compute` is the same number of steps and of validation batches on one batch
-that is there already: what is left when loading, augmentation and the Learner cost nothing.
+Each round trains both; a ratio is of one round, and its median stands beside its range over the rounds. Seconds are
+those of the fit on the clock, validation after each epoch included, so nothing else should run. Then, in turn with
+quiet runs, a run beside one process that keeps a core busy. `compute` is the same number of steps and validation batches on
+one batch that is there already: what is left when loading, augmentation and the Learner cost nothing.
 """
 import argparse, json, os, statistics, subprocess, sys, tempfile, time
 from contextlib import contextmanager

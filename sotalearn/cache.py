@@ -51,7 +51,7 @@ def presized(image:Picture, # of any size
 
 # %% ../nbs/tools/cache.ipynb #3a62e31b
 _MAGIC = b'sotalearn pictures 1\n'       # another number whenever the pixels or the format change
-_END = struct.Struct(f'<QQI{len(_MAGIC)}s')     # where the index begins, its length, its checksum, the same again
+_END = struct.Struct(f'<QQI{len(_MAGIC)}s')     # where the index begins, its length and checksum, the same again
 
 
 def _state(file, path):
@@ -71,8 +71,7 @@ class Store:
         self.sums, self.side = index['sums'], index['side']
         self.places = {state: i for i, state in enumerate(index['states'])}
         whole = len(self.places) == len(self.shapes) == len(self.sums)
-        if not whole or (len(self.ends) and self.ends[-1] != self.begin):
-            raise ValueError('the index is not of these pictures')
+        if not whole or (len(self.ends) and self.ends[-1] != self.begin): raise ValueError('the index is of others')
         self.sound, self.data = np.zeros(len(self.shapes), dtype=bool), None
 
     def _index(self):

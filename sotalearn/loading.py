@@ -83,8 +83,7 @@ class CropOnce(RandomResizedCropGPU):
     "fastai's `RandomResizedCropGPU`, the same to within rounding."
     def encodes(self, x:TensorImage):
         (top, left), (height, width) = self.tl, self.cp_size
-        shrinks_first = min(height/self.size[0], width/self.size[1]) > 2
-        if shrinks_first: return self._encode(x, self.mode)
+        if min(height/self.size[0], width/self.size[1]) > 2: return self._encode(x, self.mode)   # it shrinks first
         part = x.as_subclass(Tensor)[..., top:top + height, left:left + width]
         return TensorImage(F.interpolate(part, self.size, mode=self.mode, align_corners=True))
 

@@ -148,9 +148,8 @@ class Recipe:
         if name in CHOICES: return check_choice(value, name, CHOICES[name])
         if name in LIMITS: return check_limits(value, name)
         if field.type not in (str, bool): return check_number(value, name)
-        may_be_none = field.default is None
-        if isinstance(value, field.type) or (value is None and may_be_none): return value
-        allowed = 'text' if field.type is str else 'True, False or None' if may_be_none else 'True or False'
+        if isinstance(value, field.type) or (value is None and field.default is None): return value
+        allowed = 'text' if field.type is str else 'True, False or None' if field.default is None else 'True or False'
         raise ValueError(f'{name} must be {allowed}, got {value!r}')
 
     def _stage(self, text):
@@ -322,7 +321,7 @@ def read_runs(path:Path=None, # the learner's own table by default; `course_tabl
 
 def measured_runs(**recipe, # fields of `Recipe`; any dataset and any seed if not given
                  )->'DataFrame':
-    "The runs that the course's figures come from: in float32, with the default recipe, but for the fields given."
+    "The runs that the course's figures come from: of the default recipe in float32, but for the fields given."
     runs = read_runs(course_table())
     for name in recipe: check_choice(name, 'recipe', list(AS_RUN))
     wanted = {name: value for name, value in AS_RUN.items() if name not in ('dataset', 'seed')} | recipe

@@ -38,7 +38,7 @@ class Timing(NamedTuple):
 
 
 _LIMIT = .3                 # seconds after which no further round is begun
-_WORTH = 1.1                # more threads must be so many times as fast: they take cores from others, and suffer
+_WORTH = 1.1                # more threads must be so many times as fast: they take cores from others
 
 
 def machine()->str: # such as 'AMD EPYC, 2 cores, torch 2.15.0'
@@ -52,7 +52,7 @@ def machine()->str: # such as 'AMD EPYC, 2 cores, torch 2.15.0'
 
 def _ways(threads, bf16):
     "The ways with so many threads that are worth trying."
-    layouts = ((True, True), (False, True), (False, False))
+    layouts = (True, True), (False, True), (False, False)
     return [Way(threads, low, last) for low, last in layouts if bf16 in (None, low)]
 
 

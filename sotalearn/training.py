@@ -48,7 +48,7 @@ class ChannelsLast(Callback):
 
 
 def _in_the_fastest_way(learn, way):
-    "A learner of `make_learner`, ready to be trained in the given way, or the fastest that this machine has."
+    "A learner of `make_learner`, ready for the given way or the fastest that this machine was found to have."
     recipe = learn.recipe
     found = timings(learn.model, recipe.size, recipe.bs, learn.dls.device, bf16=way.bf16 if way else recipe.bf16)
     learn.way = way or quickest(found)

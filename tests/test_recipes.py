@@ -72,7 +72,7 @@ def test_recipes_hold_what_a_table_can_find_again():
 
 def test_the_measured_runs_are_whole():
     runs = read_runs(course_table())
-    assert set(COLUMNS) - {'how'} <= set(runs.columns)             #  came after these runs
+    assert set(COLUMNS) - {'how'} <= set(runs.columns)             # which came after these runs
     core = runs[(runs.arch == 'xresnet18') & (runs['size'] == 64) & (runs.epochs == 5) & (runs.splitter == 'folders')]
     counts = core.groupby(['dataset', 'normalize']).seed.nunique()
     for name in ('imagenette-160', 'toynette'):
