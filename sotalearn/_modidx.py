@@ -412,6 +412,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                 'sotalearn.jobs._has_folder': ('tools/jobs.html#_has_folder', 'sotalearn/jobs.py'),
                                 'sotalearn.jobs._ignore_interrupts': ('tools/jobs.html#_ignore_interrupts', 'sotalearn/jobs.py'),
                                 'sotalearn.jobs._in_a_process': ('tools/jobs.html#_in_a_process', 'sotalearn/jobs.py'),
+                                'sotalearn.jobs._no_interrupts': ('tools/jobs.html#_no_interrupts', 'sotalearn/jobs.py'),
                                 'sotalearn.jobs._on_a_worker': ('tools/jobs.html#_on_a_worker', 'sotalearn/jobs.py'),
                                 'sotalearn.jobs._on_the_cluster': ('tools/jobs.html#_on_the_cluster', 'sotalearn/jobs.py'),
                                 'sotalearn.jobs._on_this_machine': ('tools/jobs.html#_on_this_machine', 'sotalearn/jobs.py'),

@@ -173,7 +173,7 @@ def _n_train(recipe):
 
 
 def _seconds_a_pixel(recipe, runs, clock):
-    "How long a pixel took in the `runs` that are most like `recipe`, by the column `clock`; NaN if there are none."
+    "How long a pixel took in the runs most like `recipe`, by the column `clock`; NaN if there are none."
     alike = runs[(runs.arch == recipe.arch) & runs[clock].notna() & runs.n_train.notna()]
     if recipe.bf16 is not None: alike = alike[alike.bf16 == recipe.bf16]
     for column, value in (('table', 'yours'), ('size', recipe.size)):

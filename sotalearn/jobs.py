@@ -114,9 +114,19 @@ def _every_second(tick):
         thread.join()
 
 
+@contextmanager
+def _no_interrupts():
+    "Ctrl-C does nothing here, nor to the processes that are started meanwhile: they inherit that."
+    try: before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except ValueError: before = None            # not in the main thread, which alone may set it
+    try: yield
+    finally:
+        if before is not None: signal.signal(signal.SIGINT, before)
+
+
 def _parallel(calls, **how):
     "What joblib gives back of each call, as soon as it is over; what is not over when we leave is ended."
-    outcomes = Parallel(return_as='generator_unordered', batch_size=1, **how)(calls)
+    with _no_interrupts(): outcomes = Parallel(return_as='generator_unordered', batch_size=1, **how)(calls)
     try: yield from outcomes
     finally:
         with warnings.catch_warnings():
@@ -184,7 +194,7 @@ def connect(address:str, # of a Dask scheduler, such as 'tcp://192.168.1.5:8786'
         raise ValueError("scheduler must not be given without Dask: pip install 'sotalearn[cluster]'") from None
     for name in ('distributed.client', 'distributed.comm'): logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
-        # a `Client` takes longer to say no
+        # A `Client` takes longer to say no.
         socket.create_connection(get_address_host_port(address), timeout=4).close()
         client = Client(address, timeout=5, set_as_default=False)
     except (OSError, ValueError, TypeError):
@@ -207,8 +217,8 @@ def check_workers(client, # from `connect`
     for address, told in client.run(_has_folder, folder or '.', on_error='return').items():
         if isinstance(told, Exception):
             raise ValueError(f'scheduler must have workers with sotalearn, got {address} without ({told})')
-        if told: continue
-        raise ValueError(f'dataset must be on every worker, got {address} without the folder {str(folder)!r}')
+        if not told:
+            raise ValueError(f'dataset must be on every worker, got {address} without the folder {str(folder)!r}')
 
 
 def _backend(client):

@@ -215,7 +215,7 @@ def _filtered(runs, technique, wanted):
 
 
 def _over_seeds(runs):
-    "Recipes instead of runs: the seeds of each, and its mean accuracy with the 95 % interval and with TTA, in percent."
+    "Recipes instead of runs: their seeds, mean accuracy with its 95 % interval, and with TTA, in percent."
     from sotalearn.experiments import mean_interval
     import pandas as pd
     changing = [field.name for field in fields(Recipe) if field.name != 'seed' and runs[field.name].nunique() > 1]
@@ -362,9 +362,8 @@ def _add_results(commands):
     parser.add_argument('--technique', metavar='NAME', help=f'only rows of one technique: {", ".join(TECHNIQUES)}')
     parser.add_argument('--sort', metavar='COLUMN', help='order by this column, smallest first')
     parser.add_argument('--reverse', action='store_true', help='the other way round')
-    parser.add_argument('--compare', action='store_true',
-                        help='recipes over their seeds instead of runs: mean accuracy with its 95 %% interval, and '
-                             'with TTA, in percent')
+    parser.add_argument('--compare', action='store_true', help='recipes over their seeds, not runs: '
+                                                               'mean accuracy, its 95 %% interval, with TTA, in percent')
     parser.add_argument('--columns', metavar='NAMES', help='those to show, with commas between them')
     parser.add_argument('--csv', action='store_true', help='all columns as CSV')
     _add_recipe_options(parser, fields(Recipe), 'only rows with this: ')
