@@ -1,4 +1,6 @@
 """Questions in a page without a kernel and in a real JupyterLab, by keyboard, driven by headless Chromium."""
+from contextlib import chdir
+
 import pytest
 
 from lab import CHROMIUM, Lab, chromium, our_troubles
@@ -21,7 +23,8 @@ def file(tmp_path_factory):
     "All tasks on one page, in both languages."
     path = tmp_path_factory.mktemp('page')/'page.html'
     tasks = {**QUESTIONS, **EXERCISES}.values()
-    body = '\n'.join(o._repr_html_().replace(' hidden class', ' class') for o in tasks) + card()._repr_html_()
+    with chdir(path.parent):                # the card of somebody who has not begun
+        body = '\n'.join(task._repr_html_().replace(' hidden class', ' class') for task in tasks) + card()._repr_html_()
     head = '<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
     path.write_text(f'{head}<body>{body}', encoding='utf-8')
     return path
