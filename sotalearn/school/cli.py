@@ -363,7 +363,7 @@ def _add_results(commands):
     parser.add_argument('--sort', metavar='COLUMN', help='order by this column, smallest first')
     parser.add_argument('--reverse', action='store_true', help='the other way round')
     parser.add_argument('--compare', action='store_true', help='recipes over their seeds, not runs: '
-                                                               'mean accuracy, its 95 %% interval, with TTA, in percent')
+                                                               'mean accuracy, 95 %% interval, and with TTA, in %%')
     parser.add_argument('--columns', metavar='NAMES', help='those to show, with commas between them')
     parser.add_argument('--csv', action='store_true', help='all columns as CSV')
     _add_recipe_options(parser, fields(Recipe), 'only rows with this: ')
