@@ -151,7 +151,7 @@ def _stores(folder):
     return sorted(files, key=lambda file: file.stat().st_mtime)
 
 
-def kept()->str: # such as '3 files with decoded pictures, 412 MB, in /home/me/.fastai/data/.sotalearn/pictures'
+def kept()->str: # such as '3 files with decoded pictures, 412 MB, in …'
     "What the folder holds, in words."
     sizes = [file.stat().st_size for file in _stores(pictures_folder())]
     size = f'{sum(sizes)/1e6:,.0f} MB'
