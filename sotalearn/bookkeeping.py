@@ -23,10 +23,10 @@ from fastprogress.fastprogress import IN_NOTEBOOK, progress_bar
 
 from .checkpoints import remove_checkpoint
 from .checks import check_limits
-from .datasets import DATASETS, check_dataset, dataset_folder, dataset_name
+from .datasets import DATASETS, SPLITS, check_dataset, dataset_folder, dataset_name
 from .jobs import check_jobs, check_workers, connect, side_by_side
 from .models import find_model
-from .pictures import choose_images, dataset
+from .pictures import choose_images, dataset, split_of
 from .recipes import (AS_RUN, MEASURED, Recipe, append_run, changed_fields, course_table, epochs_of, own_table,
                                read_runs, recipe_of)
 from .resizing import fit_stages
@@ -42,7 +42,7 @@ def check_race(recipes:dict, # from names to `Recipe`, the baseline first
     _check_recipes(recipes)
     seeds = _checked_seeds(seeds)
     recipes = {name: replace(recipe, dataset=_own_name(recipe.dataset)) for name, recipe in recipes.items()}
-    for field in ('dataset', 'splitter'):                   # other pictures to validate on: nothing to compare
+    for field in ('dataset', 'split', 'splitter'):          # other pictures to validate on: nothing to compare
         values = {getattr(recipe, field): name for name, recipe in recipes.items()}
         if len(values) > 1:
             got = ' and '.join(f'{value} ({name})' for value, name in values.items())
@@ -97,19 +97,19 @@ def _whole(table):
 def _folder(name): return dataset_folder(name) if name in DATASETS else Path(name)
 
 
-def _pictures(recipe):
-    "How many training and validation pictures a recipe uses, together; None if they are not on disk."
+def _with_split(recipe, on_disk):
+    "The recipe with the split that it is about: its own, or that on this disk, or that of the course's figures."
     folder = _folder(recipe.dataset)
-    return len(choose_images(folder, recipe.train_images)) if folder.is_dir() else None
+    split = split_of(folder) if on_disk and folder.is_dir() else SPLITS.get(recipe.dataset, '')
+    return replace(recipe, split=recipe.split or split)
 
 
-def _runs_of(recipe, runs, pictures):
+def _runs_of(recipe, runs):
     "Those of `runs` that serve `recipe`, each with its `score`."
     wanted = {field: getattr(recipe, field) for field in _FIELDS}
-    for field, value in wanted.items():
-        if value is not None: runs = runs[runs[field] == value]         # None is any: bf16 as the machine was faster
+    for field, value in wanted.items():                     # any bf16, as the machine was faster; any unknown split
+        if value not in (None, '') or field == 'stages': runs = runs[runs[field] == value]
     if recipe.tta: runs = runs[runs.tta == recipe.tta]
-    if pictures: runs = runs[runs.n_train + runs.n_val == pictures]
     score = pd.to_numeric(runs.accuracy_tta if recipe.tta else runs.accuracy, errors='coerce')
     return runs.assign(score=score)[score.notna()]
 
@@ -117,7 +117,7 @@ def _runs_of(recipe, runs, pictures):
 def find_runs(recipes:dict, # from names to `Recipe`; their seed does not matter
               seeds=(1, 2, 3), # whole numbers
               results:Path=None, # the learner's table, read beside the course's; the setting `results` by default
-              on_disk:bool=True, # pass over runs on another number of pictures than the dataset has on this disk
+              on_disk:bool=True, # of the split that is on this disk; False for that of the course's figures
              )->pd.DataFrame: # the tables' columns after recipe (the name), seed and score (in [0, 1]); and table
     "The recorded run of each recipe and seed: the learner's newest, or else the course's. Raises as `check_race`."
     recipes, seeds = check_race(recipes, seeds)
@@ -125,12 +125,8 @@ def find_runs(recipes:dict, # from names to `Recipe`; their seed does not matter
     runs = runs[runs.seed.isin(seeds)]
     found = []
     for name, recipe in recipes.items():
-        pictures = _pictures(recipe) if on_disk else None
-        found.append(_runs_of(recipe, runs, pictures).assign(recipe=name))
-    found = pd.concat(found)
-    if found.n_val.nunique() > 1:                       # other pictures to judge on: nothing to compare
-        found = found[found.n_val == found.n_val.mode().max()]
-    return _newest(found, list(recipes))
+        found.append(_runs_of(_with_split(recipe, on_disk), runs).assign(recipe=name))
+    return _newest(pd.concat(found), list(recipes))
 
 
 def _newest(found, names):
@@ -168,7 +164,7 @@ def pixels_seen(recipe:Recipe, # with stages or without
 def _n_train(recipe):
     "How many pictures the recipe trains on."
     files = choose_images(_folder(recipe.dataset), recipe.train_images)
-    if recipe.splitter == 'random': return round(.8*len(files))
+    if recipe.splitter != 'folders': return len(files) - int(.2*len(files))
     return sum(file.parent.parent.name != 'val' for file in files)
 
 
@@ -320,10 +316,10 @@ def _train_apart(recipe, report, results, here):
 
 def _record(recipe, row, checkpoint, table):
     "Append the row of a run beside others, once. What is wrong with it in a sentence, or None."
-    pictures = _pictures(recipe)
-    if row['n_train'] + row['n_val'] != pictures:
-        return say(f'it was trained on {row["n_train"] + row["n_val"]} pictures, and here are {pictures}',
-                   f'它用了 {row["n_train"] + row["n_val"]} 张图片训练，而这里有 {pictures} 张')
+    split = _with_split(recipe, on_disk=True).split
+    if row['split'] != split:
+        return say(f'it was trained on the split {row["split"]}, and here is {split}',
+                   f'它训练所用的划分是 {row["split"]}，而这里是 {split}')
     if missing_runs(dict(it=recipe), [recipe.seed], table): append_run(row, table)
     remove_checkpoint(checkpoint)
 

@@ -11,6 +11,7 @@ from .checks import LIMITS, check_choice, check_limits, check_whole
 from .datasets import DATASETS, dataset_name
 from .loading import KeptDL, crop_of, quick
 from .pictures import Picture, about, check_pictures, choose_images, dataset, mislabel, photographs
+from .recipes import CHOICES
 from .settings import settings
 from fastai.vision.all import *             # after sotalearn, which silences a warning of fastai's
 
@@ -51,7 +52,7 @@ def get_dls(bs:int, # images in a batch
             *,
             presize:int=None, # side to which the CPU crops; twice `size` by default, at most what most pictures have
             normalize:bool=True, # with ImageNet's statistics; or not, or with your own (mean, std) for pixels in [0, 1]
-            splitter:str='folders', # validate on the folder 'val'; or 'random', as the notes: on a fifth of everything
+            splitter:str='folders', # validate on the folder 'val', a 'random' fifth of all, or one 'redrawn' per size
             train_images:int=0, # training images to use, equally many of each class; 0 for all
             wrong_labels:float=0., # share of the training images that get another class's label, 0 to 0.9
             seed:int=42, # of Python, NumPy and torch, so that training after it can be repeated
@@ -61,13 +62,13 @@ def get_dls(bs:int, # images in a batch
     "Presized, augmented, normalized and seeded DataLoaders: the fastai book, chapters 5 and 7."
     bs, size, seed = check_limits(bs, 'bs'), check_limits(size, 'size'), check_limits(seed, 'seed')
     if num_workers is not None: num_workers = check_limits(num_workers, 'num_workers')
-    check_choice(splitter, 'splitter', ('folders', 'random'))
+    check_choice(splitter, 'splitter', CHOICES['splitter'])
     stats = _stats(normalize)
     path = dataset(settings().dataset) if path is None else Path(path)
     files, labels = _files(path, splitter, train_images, wrong_labels, seed)
     if presize is None: presize = max(size, min(2*size, _shorter_side(files)))
     presize = check_whole(presize, 'presize', size, LIMITS['presize'][1])
-    by_folder = GrandparentSplitter(valid_name='val')
+    fifth = RandomSplitter(seed=seed + size if splitter == 'redrawn' else seed)
     normalizing = [Normalize.from_stats(*stats)] if stats else []
     opener = open_kept(files, path, presize) if cache else Opener()
     if opener and num_workers is None: num_workers = 0          # nothing to decode: no work for other processes
@@ -76,7 +77,7 @@ def get_dls(bs:int, # images in a batch
     block = DataBlock(
         blocks=(ImageBlock(opener or Picture), CategoryBlock),
         get_y=(lambda file: labels[file]) if labels else parent_label,
-        splitter=by_folder if splitter == 'folders' else RandomSplitter(seed=seed),
+        splitter=GrandparentSplitter(valid_name='val') if splitter == 'folders' else fifth,
         item_tfms=crop_of(opener, presize),
         batch_tfms=[*map(change, aug_transforms(size=size, min_scale=0.75)), *normalizing],
         dl_type=dl_type)

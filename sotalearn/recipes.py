@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import sotalearn
 from .checks import LIMITS, check_choice, check_limits, check_number, check_whole
+from .datasets import OFFICIAL, SPLITS
 from .figures import COLOURS
 from .files import course_folder, write_atomic
 from .settings import results_path, settings
@@ -102,7 +103,7 @@ ARCHITECTURES = (*[f'xresnet{layers}' for layers in (18, 34, 50, 101, 152)],
                  *[f'{kind}{layers}_{depth}' for kind in ('xresnet', 'xse_resnext') for layers in (18, 34, 50)
                    for depth in ('deep', 'deeper')])
 LIBRARIES = ('torchvision', 'timm')             # a model of theirs is named 'torchvision/resnet18'
-CHOICES = dict(splitter=('folders', 'random'))
+CHOICES = dict(splitter=('folders', 'random', 'redrawn'))
 _OF_DATA = ('normalize', 'splitter', 'train_images', 'wrong_labels', 'seed')      # what `get_dls` takes as it is
 
 
@@ -118,13 +119,14 @@ def check_arch(arch:str, # one of `ARCHITECTURES`, or 'torchvision/NAME' or 'tim
 class Recipe:
     "Everything that decides the outcome of a training run; a `ValueError` for a value outside its range."
     dataset: str = 'auto' # auto, toynette, imagenette-160, imagenette-320, imagenette, or a folder of your own
+    split: str = '' # checksum of the list of its files, as rows of results have it; by default whatever is there
     arch: str = 'xresnet18' # architecture, trained from scratch: a fastai xresnet, torchvision/NAME or timm/NAME
     size: int = 64 # side of the square training images, in pixels
     epochs: int = 5 # times through the training set
     bs: int = 64 # images in a batch
     lr: float = 3e-3 # largest learning rate of the one-cycle schedule
     normalize: bool = True # normalize with ImageNet's statistics
-    splitter: str = 'folders' # validate on the folder val, or on a random fifth of everything, as the notes did
+    splitter: str = 'folders' # validate on the folder val, on a random fifth of all, or on one redrawn for each size
     stages: str = '' # stages at smaller sizes before the last, as epochs x size or epochs x size x bs: '2x32x128 2x48'
     fine_lr: float = 1e-3 # largest learning rate of the stages after the first
     mixup: float = 0. # alpha of Mixup; 0 for none
@@ -320,12 +322,16 @@ def read_runs(path:Path=None, # the learner's own table by default; `course_tabl
     return runs
 
 
-def measured_runs(**recipe, # fields of `Recipe`; any dataset and any seed if not given
+def measured_runs(dataset:str='imagenette-160', # or 'toynette'
+                  **recipe, # fields of `Recipe`; any seed and any number of views if not given
                  )->'DataFrame':
-    "The runs that the course's figures come from: of the default recipe in float32, but for the fields given."
+    """The runs that the course's figures come from: of the default recipe in float32, but for the fields given.
+
+    All are of one split, `sotalearn.datasets.SPLITS`; rows of earlier editions have none and carry no figure."""
     runs = read_runs(course_table())
     for name in recipe: check_choice(name, 'recipe', list(AS_RUN))
-    wanted = {name: value for name, value in AS_RUN.items() if name not in ('dataset', 'seed')} | recipe
+    usual = {name: value for name, value in AS_RUN.items() if name not in ('seed', 'tta')}
+    wanted = usual | dict(dataset=dataset, split=SPLITS[check_choice(dataset, 'dataset', tuple(SPLITS))]) | recipe
     for name, value in wanted.items(): runs = runs[runs[name] == value]
     return runs
 

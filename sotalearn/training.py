@@ -12,6 +12,7 @@ from .checkpoints import (Checkpoints, SeedEpochs, find_checkpoint, remove_check
 from .data import dataset, dataset_name, get_dls, is_cached
 from .files import course_folder
 from .models import make_model
+from .pictures import check_split
 from .recipes import COLUMNS, Recipe, append_run, epochs_of, measured_runs, own_table, read_runs
 from .settings import settings
 from .speed import KeepPace, Timing, Way, fused_adam, quickest, threads_set, timings
@@ -73,10 +74,11 @@ def _how(learn):
 def make_learner(recipe:Recipe, # what is to be trained
                  plain:bool=False, # the notes' code to the letter: fastai's Adam, float32, pictures decoded every time
                  way:Way=None, # how to compute; the fastest way by default
-                )->Learner: # its `recipe` has the dataset's own name in place of 'auto', and bf16 as it is computed
+                )->Learner: # its `recipe` has the dataset's own name and split, and bf16 as it is computed
     "A fastai `Learner` for a recipe, not trained yet, made to run the fastest way that this machine has."
     if plain and recipe.bf16: raise ValueError('bf16 must be False or None with plain=True, got True')
     path = dataset(recipe.dataset)
+    split = check_split(recipe.split, path)
     dls = get_dls(path=path, **recipe.dls_args(), cache=not plain)
     model = make_model(recipe.arch, dls.c, [stage.size for stage in recipe.schedule()])
     smooth = LabelSmoothingCrossEntropyFlat(eps=recipe.smoothing)
@@ -84,7 +86,7 @@ def make_learner(recipe:Recipe, # what is to be trained
     mixing = [MixUp(recipe.mixup)] if recipe.mixup else [CutMix(recipe.cutmix)] if recipe.cutmix else []
     learn = Learner(dls, model, loss_func=loss_func, metrics=accuracy, cbs=[SeedEpochs(recipe.seed), *mixing],
                     opt_func=Adam if plain else fused_adam())
-    learn.recipe, learn.way, learn.threads_used = replace(recipe, dataset=dataset_name(path)), None, set()
+    learn.recipe, learn.way, learn.threads_used = replace(recipe, dataset=dataset_name(path), split=split), None, set()
     if not plain: _in_the_fastest_way(learn, way)
     learn.recipe = replace(learn.recipe, bf16=bool(learn.way and learn.way.bf16))
     return learn
