@@ -16,10 +16,10 @@ from sotalearn.demos.normalization import normalization_demo
 from sotalearn.demos.page import Layout, Page
 from sotalearn.demos.resizing import resizing_demo
 from sotalearn.demos.seeds import seeds_demo
-from sotalearn.demos.smoothing import label_smoothing_demo
+from sotalearn.demos.smoothing import label_smoothing_demo, temperature_demo
 
 DEMOS = dict(alpha=alpha_demo, label_smoothing=label_smoothing_demo, mixup=mixup_demo, normalization=normalization_demo,
-             resizing=resizing_demo, seeds=seeds_demo)
+             resizing=resizing_demo, seeds=seeds_demo, temperature=temperature_demo)
 WHOLE = dict(widths=(2,), heights=(2,), margins=(0, 0, 0, 0))
 
 
@@ -266,6 +266,24 @@ def test_the_smoothing_demo_says_what_the_functions_compute():
     assert 'falls without end' in demo.alt(eps=0) and '没有尽头' in label_smoothing_demo('zh', eps=0).alt()
     for values, note in ((dict(eps=.5), 'eps must be a number from 0 to 0.4, got 0.5'), (dict(classes=1), 'classes must be a number from 2 to 10, got 1')):
         assert label_smoothing_demo(language='en', **values).note == note
+    demo.close()
+
+
+def test_the_temperature_demo_says_what_the_functions_find():
+    from sotalearn.smoothing import calibration, fit_temperature, temperature_scale
+    probs, targets = torch.tensor([[.9, .1]]*4 + [[.2, .8]]*4), [0, 0, 0, 1, 1, 1, 0, 1]
+    demo, best = temperature_demo(probs, targets, language='en'), fit_temperature(probs, targets)
+    assert f'at T = {best:.2f}' in demo.alt() and 'says 85.0 %, is right 75.0 %, ECE 0.100' in demo.alt()
+    scaled = temperature_scale(probs, 2)
+    ece, says = calibration(scaled, targets)['ece'], scaled.max(dim=1).values.mean()
+    assert f'Temperature 2.00: the model says {100*says:.1f} %, is right 75.0 %, ECE {ece:.3f}' in demo.alt(temperature=2)
+    assert '温度 2.00：模型自称' in temperature_demo(probs, targets, 'zh').alt(temperature=2)
+    demo.close()
+
+
+def test_answers_that_cannot_be_judged_are_refused_in_the_demos_place():
+    demo = temperature_demo(torch.eye(3), [0, 1], language='en')
+    assert 'probs must have one row for each of the 2 targets, got 3' in repr(demo)
     demo.close()
 
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 
 from sotalearn.demos.plots import pairs_figure, reliability_figure
 from sotalearn.experiments import compare_pairs
-from sotalearn.smoothing import calibration, optimal_logit, smooth_labels
+from sotalearn.smoothing import (calibration, fit_temperature, optimal_logit, scaled_calibration, smooth_labels,
+                                 temperature_scale)
 
 DEVICES = ['cpu', *['cuda']*torch.cuda.is_available(), *['mps']*torch.backends.mps.is_available()]
 WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -184,6 +185,101 @@ def test_the_figure_tells_what_the_function_found():
     figure = reliability_figure([result], [('a model', '某模型', '#777777')])
     assert figure.alt['en'] == f'Reliability diagrams. a model: mean top probability 75.0 %, right 75.0 %, ECE {result["ece"]:.3f}.'
     assert '某模型：最大概率平均 75.0 %，答对 75.0 %' in figure.alt['zh'] and set(figure.data) == {'en', 'zh'}
+
+
+# ------------------------------------------------------------ temperature
+
+def answers(n=400, times=1., seed=0):
+    "Logits whose softmax is right, and the truth drawn from it; the probabilities told are those of `times` the logits."
+    g = torch.Generator().manual_seed(seed)
+    logits = 2*torch.randn(n, 10, generator=g, dtype=torch.float64)
+    targets = torch.multinomial(logits.softmax(dim=1), 1, generator=g)[:, 0]
+    return times*logits, targets
+
+
+@pytest.mark.parametrize('dtype', FLOATS)
+@pytest.mark.parametrize('temperature', [.05, .5, 1, 3, 20])
+def test_probabilities_are_scaled_as_logits_are(temperature, dtype):
+    logits, _ = answers(50)
+    probs = logits.softmax(dim=1).to(dtype)
+    found = temperature_scale(probs, temperature)
+    assert found.dtype == torch.float64 and torch.allclose(found.sum(dim=1), torch.ones(50, dtype=torch.float64))
+    assert torch.allclose(found, (probs.double().log()/temperature).softmax(dim=1), atol=1e-12)
+    if dtype == torch.float64: assert torch.allclose(found, (logits/temperature).softmax(dim=1), atol=1e-12)
+
+
+@pytest.mark.parametrize('temperature', [.05, .5, 1, 3, 20])
+def test_a_temperature_changes_no_answer(temperature):
+    probs = answers()[0].softmax(dim=1)
+    assert torch.equal(temperature_scale(probs, temperature).argmax(dim=1), probs.argmax(dim=1))
+
+
+def test_the_highest_temperature_says_next_to_nothing_and_1_changes_nothing():
+    probs = answers()[0].softmax(dim=1)
+    assert temperature_scale(probs, 20).max() < .25 and torch.allclose(temperature_scale(probs, 1), probs, atol=1e-12)
+
+
+@pytest.mark.parametrize('times', [.25, 1, 2.5])
+@pytest.mark.parametrize('seed', [0, 1])
+def test_the_temperature_is_where_a_search_finds_it(times, seed):
+    from scipy.optimize import minimize_scalar
+    logits, targets = answers(times=times, seed=seed)
+    loss = lambda temperature: F.cross_entropy(logits/temperature, targets).item()
+    found = minimize_scalar(loss, bounds=(.05, 20), method='bounded', options=dict(xatol=1e-9))
+    assert fit_temperature(logits.softmax(dim=1), targets) == pytest.approx(found.x, rel=1e-4)
+
+
+def test_the_temperature_undoes_what_was_done_to_the_logits():
+    right, (too_sure, targets) = fit_temperature(answers(4_000)[0].softmax(dim=1), answers(4_000)[1]), answers(4_000, times=3)
+    assert right == pytest.approx(1, abs=.05)
+    assert fit_temperature(too_sure.softmax(dim=1), targets) == pytest.approx(3*right, rel=1e-6)
+
+
+def test_all_right_and_all_wrong_end_at_the_limits():
+    assert fit_temperature(two_classes(.9, .8), [0, 0]) == pytest.approx(.05)
+    assert fit_temperature(two_classes(.9, .8), [1, 1]) == pytest.approx(20)
+    assert fit_temperature(torch.eye(4), range(4)) == pytest.approx(.05)           # probabilities of 0 have logarithms, too
+
+
+@pytest.mark.parametrize('n', [40, 401])
+def test_each_half_is_judged_at_the_temperature_of_the_other(n):
+    logits, targets = answers(n, times=2)
+    probs, order = logits.softmax(dim=1), torch.randperm(n, generator=torch.Generator().manual_seed(3))
+    halves, scaled = (order[::2], order[1::2]), torch.zeros_like(probs)
+    heats = [fit_temperature(probs[half], targets[half]) for half in halves]
+    for half, heat in zip(halves, heats[::-1]): scaled[half] = temperature_scale(probs[half], heat)
+    found = scaled_calibration(probs, targets, seed=3)
+    assert found['temperature'] == pytest.approx(sum(heats)/2)
+    assert found['nll_scaled'] == pytest.approx(F.nll_loss(scaled.log(), targets).item())
+    assert found['ece_scaled'] == pytest.approx(calibration(scaled, targets)['ece'])
+
+
+def test_a_model_that_is_too_sure_is_mended_and_a_right_one_left_alone():
+    for times in (1, 3):
+        logits, targets = answers(4_000, times)
+        probs = logits.softmax(dim=1)
+        found, before = scaled_calibration(probs, targets), calibration(probs, targets)['ece']
+        assert found['temperature'] == pytest.approx(times, rel=.05) and found['ece_scaled'] < .03
+        assert before < .03 if times == 1 else before > .2
+    assert scaled_calibration(torch.full((10, 10), .1), range(10))['nll_scaled'] == pytest.approx(math.log(10))
+
+
+def test_a_networks_own_answers_in_float32_are_scaled_in_a_moment():
+    logits, targets = answers(3_925, times=2)
+    assert scaled_calibration(logits.float().softmax(dim=1), targets)['temperature'] == pytest.approx(2, rel=.05)
+
+
+@pytest.mark.parametrize('call, complaint', [
+    (lambda: temperature_scale(torch.eye(2), 0), 'temperature must be a number from 0.05 to 20, got 0'),
+    (lambda: temperature_scale(torch.eye(2), NAN), 'got nan'), (lambda: temperature_scale(torch.eye(2), '2'), "got '2'"),
+    (lambda: temperature_scale(torch.randn(4, 100), 1), 'probs must be rows of numbers from 0 to 1 that sum to 1'),
+    (lambda: fit_temperature(torch.eye(2), [0, 2]), 'targets must be from 0 to 1, got 2'),
+    (lambda: fit_temperature(torch.eye(2), [0]), 'one row for each of the 1 targets, got 2'),
+    (lambda: scaled_calibration(torch.eye(2)[:1], [0]), 'probs must have 2 rows or more to be halved, got 1'),
+    (lambda: scaled_calibration(torch.eye(2), [0, 1], seed=-1), 'seed must be a whole number from 0')])
+def test_what_cannot_be_scaled_is_refused_in_a_sentence(call, complaint):
+    with pytest.raises(ValueError, match=complaint) as e: call()
+    assert '\n' not in str(e.value) and len(str(e.value)) < 300
 
 
 # ------------------------------------------------------------ pairs of runs
