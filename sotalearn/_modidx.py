@@ -306,6 +306,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'sotalearn.demos.plots.plot_comparison': ( 'demos/plots.html#plot_comparison',
                                                                                   'sotalearn/demos/plots.py'),
                                        'sotalearn.demos.plots.plot_runs': ('demos/plots.html#plot_runs', 'sotalearn/demos/plots.py'),
+                                       'sotalearn.demos.plots.races_figure': ('demos/plots.html#races_figure', 'sotalearn/demos/plots.py'),
                                        'sotalearn.demos.plots.reliability_figure': ( 'demos/plots.html#reliability_figure',
                                                                                      'sotalearn/demos/plots.py')},
             'sotalearn.demos.resizing': { 'sotalearn.demos.resizing._epochs': ( 'demos/resizing.html#_epochs',

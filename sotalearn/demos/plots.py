@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CHANNELS', 'plot_channels', 'batch_figure', 'plot_runs', 'reliability_figure', 'pairs_figure', 'effects_figure',
-           'plot_comparison']
+           'races_figure', 'plot_comparison']
 
 # %% ../../nbs/demos/plots.ipynb #bd0d44e4
 from math import nan
@@ -208,6 +208,33 @@ def effects_figure(found:dict, # {(English, Chinese): what `sotalearn.experiment
         return say('; ', '；').join(f'{say(*label)}{say(": ", "：")}{row}' for label, row in zip(found, rows))
     return StillFigure(draw, f'Differences and their 95 % intervals. {told(lambda en, zh: en)}.',
                        f'差值及其 95% 区间。{told(lambda en, zh: zh)}。', size=(8, .8 + .36*len(found)))
+
+# %% ../../nbs/demos/plots.ipynb #7617cd31
+def races_figure(races:dict, # {(English, Chinese): DataFrames with a column `accuracy` in [0, 1], one for each label}
+                 labels:list, # of (English, Chinese, colour), one a recipe
+                )->StillFigure:
+    "The accuracy of every run as a dot, a panel a race and a column a recipe, with the means as lines."
+    percents = [[100*runs.accuracy.astype(float) for runs in entries] for entries in races.values()]
+    lows, highs = ([extreme(map(extreme, entries)) for entries in percents] for extreme in (min, max))
+    span = 1.25*max(high - low for low, high in zip(lows, highs))
+
+    def draw(fig, say):
+        axes = fig.subplots(1, len(races), squeeze=False)[0]
+        for ax, title, entries, low, high in zip(axes, races, percents, lows, highs):
+            for x, (percent, (*_, colour)) in enumerate(zip(entries, labels)):
+                ax.scatter([x]*len(percent), percent, color=colour, zorder=2, s=18)
+                ax.plot([x - .3, x + .3], [percent.mean()]*2, color=colour, lw=2)
+                ax.annotate(f'{percent.mean():.1f}', (x + .34, percent.mean()), color=colour, va='center', fontsize=8)
+            ax.set(xlim=(-.5, len(labels) - .2), ylim=((low + high - span)/2, (low + high + span)/2), title=say(*title))
+            ax.set_xticks(range(len(labels)), [say(en, zh) for en, zh, _ in labels])
+        axes[0].set_ylabel(say('validation accuracy, %', '验证准确率（%）'))
+
+    means = [[f'{percent.mean():.1f} %' for percent in entries] for entries in percents]
+    told_en, told_zh = ([f'{race[i]}{colon}' + comma.join(f'{label[i]} {mean}' for label, mean in zip(labels, entries))
+                         for race, entries in zip(races, means)]
+                        for i, colon, comma in ((0, ': ', ', '), (1, '：', '，')))
+    return StillFigure(draw, f'Mean accuracy. {"; ".join(told_en)}.', f'平均准确率。{"；".join(told_zh)}。'.replace(' %', '%'),
+                       size=(max(6, 4*len(races)), 2.8))
 
 # %% ../../nbs/demos/plots.ipynb #43c4718e
 def _draw_recipe(ax, y, row, colour):
