@@ -31,7 +31,7 @@ from .recipes import (AS_RUN, MEASURED, Recipe, append_run, changed_fields, cour
                                read_runs, recipe_of)
 from .resizing import fit_stages
 from .settings import results_path, say
-from .smoothing import calibration
+from .smoothing import calibration, scaled_calibration
 from .training import train
 
 # %% ../nbs/tools/bookkeeping.ipynb #8e3fe13c
@@ -230,7 +230,7 @@ def run(recipe:Recipe, # with stages or without
         around:callable=nullcontext, # takes the learner, gives the context manager in which it is trained
         **how, # `plain`, `resume` and `record` of `sotalearn.training.train`
        )->'Learner': # as `sotalearn.training.train`
-    "Train a recipe and record it with its calibration error; a run that was stopped goes on."
+    "Train a recipe and record it with its calibration, without and with a temperature; a stopped run goes on."
     def fit(learn):
         with around(learn): fit_stages(learn) if recipe.stages else learn.fit_one_cycle(recipe.epochs, recipe.lr)
 
@@ -241,7 +241,8 @@ def run(recipe:Recipe, # with stages or without
         learn.logger = _Lines(learn)
         with learn.no_bar(): fit(learn)
 
-    def measure(probs, targets): return dict(ece=calibration(probs, targets)['ece'])
+    def measure(probs, targets):
+        return dict(ece=calibration(probs, targets)['ece']) | scaled_calibration(probs, targets)
     fitted = watched if watch else fit if _is_watched() else in_lines
     return train(recipe, results, fitted, measure, **dict(resume='auto') | how)
 

@@ -249,8 +249,9 @@ def colour_of(changed:list, # names of fields of `Recipe`, as `changed_fields` g
     return COLOURS['accent' if colours else 'ink' if changed else 'baseline']
 
 # %% ../nbs/tools/recipes.ipynb #ab497743
-MEASURED = ('accuracy', 'accuracy_tta', 'train_loss', 'valid_loss', 'nll', 'confidence', 'ece', 'seconds',
-            'cpu_seconds', 'images_per_second', 'how', 'n_train', 'n_val', 'device', 'versions', 'commit', 'date')
+MEASURED = ('accuracy', 'accuracy_tta', 'train_loss', 'valid_loss', 'nll', 'confidence', 'ece', 'temperature',
+            'nll_scaled', 'ece_scaled', 'seconds', 'cpu_seconds', 'images_per_second', 'how', 'n_train', 'n_val',
+            'device', 'versions', 'commit', 'date')
 COLUMNS = (*[field.name for field in fields(Recipe)], *MEASURED)
 # What an empty cell of a row stands for. Before bf16 was measured it was off by default.
 AS_RUN = {field.name: field.default for field in fields(Recipe)} | dict(bf16=False)
