@@ -2,6 +2,7 @@
 import math
 import re
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -11,6 +12,7 @@ from sotalearn import bookkeeping, recipes as tables
 from sotalearn.bookkeeping import find_runs, missing_runs, pixels_seen
 from sotalearn.demos.plots import plot_comparison
 from sotalearn.experiments import RECIPES, compare, readable
+from sotalearn.pictures import split_of
 from sotalearn.recipes import COLUMNS, Recipe, append_run, course_recipes, read_runs
 from sotalearn.school.cli import main
 from sotalearn.toynette import make_toynette
@@ -44,7 +46,8 @@ def record(recipe, table, n_train=20, n_val=10, **measured):
     "A row as `train` would write it."
     row = dict(accuracy=.5, accuracy_tta=measured.get('accuracy', .5) + .02 if recipe.tta else '', seconds=10.,
                cpu_seconds=8., n_train=n_train, n_val=n_val, device='CPU', commit='abc', date='2026-01-01')
-    append_run({**asdict(recipe), **row, **measured}, table)
+    split = dict(split=split_of(recipe.dataset)) if Path(recipe.dataset).is_dir() else {}
+    append_run(asdict(recipe) | split | row | measured, table)
 
 
 def quietly(recipes, seeds, table, **how):
@@ -114,8 +117,8 @@ def test_the_learners_newest_run_counts_and_the_courses_fills_in(recipes, tmp_pa
 
 def test_a_table_from_before_a_field_was_there_still_serves(recipes, tmp_path):
     base = recipes['baseline']
-    pd.DataFrame([dict(dataset=base.dataset, size=16, epochs=1, bs=10, seed=1, accuracy=.6, n_train=20, n_val=10,
-                       date='2026')]).to_csv(tmp_path/'runs.csv', index=False)
+    row = dict(dataset=base.dataset, split=split_of(base.dataset), size=16, epochs=1, bs=10, seed=1, accuracy=.6)
+    pd.DataFrame([row | dict(n_train=20, n_val=10, date='2026')]).to_csv(tmp_path/'runs.csv', index=False)
     assert quietly(dict(baseline=base), [1], tmp_path/'runs.csv').scores['baseline'] == {1: .6}
     todo = missing_runs(dict(baseline=base, mixup=recipes['mixup']), [1], tmp_path/'runs.csv')
     assert [run.mixup for run in todo] == [.4]
@@ -138,7 +141,7 @@ def test_tables_that_excel_saved_are_read_like_any_other(recipes, tmp_path, monk
 
 def test_runs_on_other_pictures_are_passed_over(recipes, tmp_path):
     base = dict(baseline=recipes['baseline'])
-    record(replace(base['baseline'], seed=1), tmp_path/'runs.csv', n_train=4000, n_val=1000)
+    record(replace(base['baseline'], seed=1), tmp_path/'runs.csv', split='another')
     assert len(missing_runs(base, [1], tmp_path/'runs.csv')) == 1
     assert len(find_runs(base, [1], tmp_path/'runs.csv', on_disk=False)) == 1
 

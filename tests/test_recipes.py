@@ -1,13 +1,16 @@
 """Recipes and the table of runs: no row is lost, what is no table is left alone, whoever saved it."""
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from sotalearn import recipes
-from sotalearn.recipes import COLUMNS, MEASURED, Recipe, append_run, course_table, own_table, read_runs
+from sotalearn.datasets import SPLITS
+from sotalearn.recipes import (COLUMNS, MEASURED, Recipe, append_run, course_table, measured_runs, own_table,
+                               read_runs)
 
 
 def test_many_processes_append_without_losing_a_row(tmp_path):
@@ -72,11 +75,11 @@ def test_recipes_hold_what_a_table_can_find_again():
 
 def test_the_measured_runs_are_whole():
     runs = read_runs(course_table())
-    assert set(COLUMNS) - {'how'} <= set(runs.columns)             # which came after these runs
-    core = runs[(runs.arch == 'xresnet18') & (runs['size'] == 64) & (runs.epochs == 5) & (runs.splitter == 'folders')]
-    counts = core.groupby(['dataset', 'normalize']).seed.nunique()
-    for name in ('imagenette-160', 'toynette'):
-        for normalize in (True, False): assert counts[name, normalize] >= 3
-    later = ['accuracy_tta', 'nll', 'confidence', 'ece', 'cpu_seconds', 'how']     # not recorded by the first runs
-    assert runs[[name for name in MEASURED if name not in ('commit', 'how', *later)]].notna().all().all()
-    assert runs.loc[runs.tta > 0, later[:-1]].notna().all().all()
+    assert set(COLUMNS) <= set(runs.columns)
+    dated = ('accuracy', 'train_loss', 'valid_loss', 'seconds', 'n_train', 'n_val', 'device', 'versions', 'date')
+    assert runs[list(dated)].notna().all().all()
+    named = runs[runs.split != '']
+    assert set(named.split) <= set(SPLITS.values()) and named[list(MEASURED)].notna().all().all()
+    assert not named.duplicated([*asdict(Recipe())]).any()
+    for normalize in (True, False): assert set(measured_runs(normalize=normalize).seed) == {1, 2, 3, 4, 5}
+    assert (measured_runs().n_train == 9469).all() and (measured_runs().n_val == 3925).all()

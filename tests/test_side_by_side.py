@@ -6,7 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Thread
 
@@ -17,6 +17,7 @@ from apart import die_always, die_at_first, root, tell_and_wait
 from sotalearn import bookkeeping, jobs
 from sotalearn.experiments import compare
 from sotalearn.jobs import Outcome, check_jobs, check_workers, connect, side_by_side
+from sotalearn.pictures import split_of
 from sotalearn.recipes import Recipe, read_runs
 from sotalearn.school.cli import main
 from sotalearn.toynette import make_toynette
@@ -104,8 +105,8 @@ def test_ctrl_c_ends_every_process_and_keeps_what_is_over():
 # ---------------------------------------------------------------- a comparison
 
 def row_of(recipe, table=None):
-    return dict(**{name: getattr(recipe, name) for name in Recipe.__dataclass_fields__}, accuracy=.5, seconds=1.,
-                cpu_seconds=1., n_train=80, n_val=20, date='2026')
+    return asdict(recipe) | dict(split=split_of(recipe.dataset), accuracy=.5, seconds=1., cpu_seconds=1., n_train=80,
+                                 n_val=20, date='2026')
 
 
 def spread(monkeypatch, results):
@@ -135,11 +136,12 @@ def test_failures_are_told_at_the_end_and_the_rest_is_recorded(recipes, tmp_path
     def results(recipe):
         if recipe.seed == 1 and recipe.mixup: return None, 'its disk is full'
         row = row_of(recipe)
-        return (row | dict(n_val=19) if recipe.seed == 2 and not recipe.mixup else row, tmp_path/'none'/'none'), None
+        return (row | dict(split='another') if recipe.seed == 2 and not recipe.mixup else row, tmp_path/'none'/'none'), None
     spread(monkeypatch, results)
     with pytest.warns(UserWarning) as told: table = compare(recipes, (1, 2), tmp_path/'runs.csv', jobs=2)
-    assert table.attrs['failures'] == {'mixup, seed 1': 'its disk is full',
-                                       'baseline, seed 2': 'it was trained on 99 pictures, and here are 100'}
+    here = split_of(recipes['baseline'].dataset)
+    assert table.attrs['failures'] == {'mixup, seed 1': 'its disk is full', 'baseline, seed 2':
+                                       f'it was trained on the split another, and here is {here}'}
     assert 'mixup, seed 1: its disk is full' in [str(warning.message) for warning in told]
     assert len(read_runs(tmp_path/'runs.csv')) == 2
 
