@@ -29,7 +29,8 @@ def test_the_installed_command_is_this_one():
 MISTAKES = {                    # command line: the nearest name that is offered, if there is one
     'train --size 0': '', 'compare --seeds 1;2': '', 'compare --jobs some': '', 'train --processes 0': '',
     'train --epochs five': '', 'trian': 'train', 'train --epocs 3': '--epochs', 'compare --sheduler x': '--scheduler',
-    'train --arch xresnet19': 'xresnet18', 'train --dataset imagenete-160': 'imagenette-160',
+    'train --arch xresnet19': 'xresnet18', 'train --arch torchvision/resnet81': 'resnet18',
+    'compare --arch torchvision/resnet81': 'resnet18', 'train --dataset imagenete-160': 'imagenette-160',
     'compare --dataset toynete': 'toynette', 'data toynete': 'toynette', 'train --splitter folder': 'folders',
     'compare --recipes mixpu': 'mixup', 'results --technique smothing': 'smoothing',
     'results --sort acuracy': 'accuracy', 'results --columns seed,epoch': 'epochs', 'lab --lang zn': ''}

@@ -6,7 +6,7 @@
 __all__ = ['FOLDER', 'free_port', 'lab', 'data', 'train', 'compare', 'results', 'main']
 
 # %% ../../nbs/tools/cli.ipynb #cc737b8b
-import argparse, difflib, json, os, secrets, socket, subprocess, sys
+import argparse, json, os, secrets, socket, subprocess, sys
 from contextlib import redirect_stdout
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -14,7 +14,8 @@ from pathlib import Path
 from fastcore.docments import docments
 
 from .. import __version__
-from ..checks import LIMITS, check_choice, check_whole
+from ..architectures import find_model
+from ..checks import LIMITS, check_choice, check_whole, nearest
 from ..datasets import DATASETS, check_dataset
 from ..files import write_atomic
 from ..recipes import CHOICES, COLUMNS, TECHNIQUES, Recipe, course_recipes, course_table, read_runs, recipe_of
@@ -113,6 +114,7 @@ def train(like:str=None, # a row of `sotalearn results`, or the date of one: its
     "Train the recipe of the settings, or that of a row, with `changes`, record the run and print it."
     recipe = replace(_recipe_like(like), **changes) if like else Recipe.from_settings(**changes)
     check_dataset(recipe.dataset)
+    find_model(recipe.arch)
     check_whole(processes, 'processes', 1, 1024)
     if plain and processes > 1: raise ValueError(f'processes must be 1 with plain, got {processes}')
     from sotalearn.distributed import started_by_torchrun, train_processes
@@ -156,6 +158,7 @@ def compare(recipes:str, # names of `TECHNIQUES` with commas between them, the b
     offered = course_recipes(**asdict(Recipe.from_settings(**shared)))
     chosen = {name: offered[name] for name in names}
     check_dataset(offered['baseline'].dataset)
+    find_model(offered['baseline'].arch)
     if scheduler and not missing:
         from sotalearn.jobs import connect
         with connect(scheduler): pass               # a wrong address is told before fastai is imported
@@ -270,22 +273,16 @@ class _Parser(argparse.ArgumentParser):
         namespace, unknown = super().parse_known_args(args, namespace)
         if unknown and unknown[0].startswith('-'):
             option = unknown[0].partition('=')[0]
-            self.error(f'unknown option {option}{_nearest(option, self._option_string_actions)}')
+            self.error(f'unknown option {option}{nearest(option, self._option_string_actions)}')
         return namespace, unknown
 
     def _check_value(self, action, value):
         if action.choices is None or value in action.choices: return
         name = '/'.join(action.option_strings) or action.dest
-        self.error(f'{name} must be one of {", ".join(action.choices)}, got {value!r}{_nearest(value, action.choices)}')
+        self.error(f'{name} must be one of {", ".join(action.choices)}, got {value!r}{nearest(value, action.choices)}')
 
     def error(self, message):
         self.exit(2, f'sotalearn: {message}; see {self.prog} --help\n')
-
-
-def _nearest(word, choices):
-    "A hint at the nearest of the choices, or nothing."
-    near = difflib.get_close_matches(str(word), list(choices), n=1)
-    return f' (did you mean {near[0]}?)' if near else ''
 
 
 def _allowed(name):
