@@ -77,7 +77,7 @@ def checkpoint_path(facts:dict, # from `run_facts`
     return table.parent/'.sotalearn'/'checkpoints'/name/'checkpoint.safetensors'
 
 # %% ../nbs/tools/checkpoints.ipynb #cba673e4
-_FORMAT = 'sotalearn-checkpoint-1'
+_FORMAT = 'sotalearn-checkpoint-2'
 
 
 def _split(value, tensors):
@@ -102,12 +102,22 @@ def _join(value, tensors):
     return {key: _join(item, tensors) for key, item in content}
 
 
+def _checksum(facts, tensors):
+    "Of all that a checkpoint holds: the text of its facts, and contiguous tensors by name."
+    digest = sha256(facts.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f'{name} {tensor.dtype} {tuple(tensor.shape)}'.encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
 def _save(path, facts, tensors):
     "Write a checkpoint, whole or not at all; an `OSError` if that is not possible."
     plain = {name: tensor.detach().as_subclass(torch.Tensor).cpu() for name, tensor in tensors.items()}
     strides = {name: tensor.stride() for name, tensor in plain.items() if not tensor.is_contiguous()}
-    header = dict(facts=json.dumps(facts | dict(format=_FORMAT, strides=strides)))
     contiguous = {name: tensor.contiguous() for name, tensor in plain.items()}
+    facts = json.dumps(facts | dict(format=_FORMAT, strides=strides))
+    header = dict(facts=facts, checksum=_checksum(facts, contiguous))
     for draft in path.parent.glob(f'.{path.name}-*'): draft.unlink(missing_ok=True)     # of a run killed in this place
 
     def write(draft):
@@ -116,18 +126,14 @@ def _save(path, facts, tensors):
     write_atomic(path, write)
 
 
-def _load_facts(file):
-    "What is in the header of an open checkpoint; a `ValueError` if it is none of ours."
-    facts = json.loads((file.metadata() or {}).get('facts', '{}'))
-    if facts.get('format') != _FORMAT: raise ValueError(f'its format is not {_FORMAT}')
-    return facts
-
-
 def _load(path):
     "The facts and tensors of a checkpoint; an `OSError`, `SafetensorError` or `ValueError` if it cannot be read."
     with safe_open(path, framework='pt') as file:
-        facts = _load_facts(file)
+        header = file.metadata() or {}
+        facts = json.loads(header.get('facts', '{}'))
+        if facts.get('format') != _FORMAT: raise ValueError(f'its format is not {_FORMAT}')
         tensors = {name: file.get_tensor(name) for name in file.keys()}
+    if header.get('checksum') != _checksum(header['facts'], tensors): raise ValueError('its checksum is wrong')
     for name, stride in facts['strides'].items():
         tensor = tensors[name]
         tensors[name] = torch.empty_strided(tensor.shape, stride, dtype=tensor.dtype).copy_(tensor)
@@ -146,6 +152,7 @@ def find_checkpoint(facts:dict, # from `run_facts`
                    )->Kept: # None if there is none
     "What a run can go on from; a `ValueError` if it cannot be used, which stays as it is."
     path = checkpoint_path(facts, results)
+    if resume != 'auto': _tell_of_old_ones(path, facts)
     if not os.path.exists(path):                            # nor if its folder must not be read
         if resume is True: _mind_others(path, facts)
         return None
@@ -165,17 +172,40 @@ def find_checkpoint(facts:dict, # from `run_facts`
 def _in_a_line(e): return ' '.join(str(e).split())
 
 
+def _run_of(path):
+    "What run a checkpoint is of, as `run_facts`; an empty dict if it does not say."
+    with suppress(Exception), safe_open(path, framework='pt') as file:          # a spoilt file may fail in any way
+        return json.loads(file.metadata()['facts'])['run']
+    return {}
+
+
+def _others(path):
+    "The other checkpoints of the same results table, each with its run."
+    files = sorted(path.parent.parent.glob(f'*/{path.name}'))
+    return [(file, _run_of(file)) for file in files if file != path]
+
+
 def _mind_others(path, facts):
     "A `ValueError` if the recipe has a checkpoint of other pictures or other versions."
-    for other in sorted(path.parent.parent.glob(f'*/{path.name}')):
-        try:
-            with safe_open(other, framework='pt') as file: theirs = _load_facts(file)['run']
-        except Exception: continue                          # spoilt, and none of our business
-        if theirs['recipe'] != facts['recipe']: continue
+    for other, theirs in _others(path):
+        if theirs.get('recipe') != facts['recipe']: continue
         differing = [f'{name} {theirs.get(name)!r} and not {ours!r}' for name, ours in facts.items()
                      if theirs.get(name) != ours]
         raise ValueError(f'resume must find a checkpoint of the same pictures and versions, got {str(other)!r} with '
                          f'{", ".join(differing)}; train without resume to begin the run at the start')
+
+
+_told = set()
+
+def _tell_of_old_ones(path, facts):
+    "Say once how much the checkpoints take that nothing goes on from with these versions."
+    old = {other for other, theirs in _others(path) if theirs.get('versions') != facts['versions']} - _told
+    if not old: return
+    _told.update(old)
+    size = f'{sum(file.stat().st_size for file in old)/1e6:,.0f} MB'
+    folder, names = str(path.parent.parent), ', '.join(sorted(file.parent.name for file in old))
+    print(say(f'Checkpoints of other versions take {size} in {folder!r}; unless you go back to those, delete {names}.',
+              f'{folder!r} 里有别的版本留下的检查点，占 {size}；若不打算退回那些版本，可以删除 {names}。'))
 
 # %% ../nbs/tools/checkpoints.ipynb #dd677a51
 def _state(learn):
@@ -284,8 +314,10 @@ class Checkpoints(SkipToEpoch):
 
 def remove_checkpoint(path:Path, # from `checkpoint_path`
                      ):
-    "Remove the checkpoint of a run that is in the table now, and the folders that are empty without it."
-    shutil.rmtree(path.parent, ignore_errors=True)
+    "Remove the checkpoint of a run that is in the table now, other versions' of the same run, and empty folders."
+    run = _run_of(path)
+    superseded = [other for other, theirs in _others(path) if run and dict(theirs, versions=run['versions']) == run]
+    for file in (path, *superseded): shutil.rmtree(file.parent, ignore_errors=True)
     for folder in list(path.parents)[1:3]:                  # unless another run's lies there
         with suppress(OSError): folder.rmdir()
 

@@ -147,7 +147,8 @@ def interrupted_in(epoch):
 def stop_in(epoch, recipe, table, **how):
     from sotalearn.training import train
     with pytest.raises(KeyboardInterrupt): train(recipe, table, interrupted_in(epoch), plain=True, **how)
-    return next(table.parent.glob('.sotalearn/checkpoints/*/checkpoint.safetensors'), None)
+    found = table.parent.glob('.sotalearn/checkpoints/*/checkpoint.safetensors')
+    return max(found, key=lambda file: file.stat().st_mtime_ns, default=None)
 
 
 def refusal(recipe, table):
@@ -164,8 +165,10 @@ def damages(good):
     yield 'cut off in the header', good[:20]
     yield 'empty', b''
     yield 'something else', b'# My notes\n'*100
-    yield 'another format', good.replace(b'sotalearn-checkpoint-1', b'sotalearn-checkpoint-9')
+    yield 'another format', good.replace(b'sotalearn-checkpoint-2', b'sotalearn-checkpoint-9')
     yield 'spoilt facts', good.replace(b'\\"epochs\\"', b'\\"epochs\\x')
+    yield 'another fact', good.replace(b'\\"smooth_count\\": ', b'\\"smooth_count\\":1')
+    for place in (-1, -len(good)//2): yield 'a flipped bit', good[:place] + bytes([good[place] ^ 16]) + good[place:][1:]
 
 
 def test_what_is_there_stays_whatever_is_wrong_with_it(recipe, tmp_path, monkeypatch):
@@ -191,6 +194,26 @@ def test_what_is_there_stays_whatever_is_wrong_with_it(recipe, tmp_path, monkeyp
     with pytest.raises(ValueError, match='plain True and not False'):
         checkpoints.find_checkpoint(dict(facts, plain=False), table)
     assert path.read_bytes() == good and not table.exists()
+
+
+def test_other_versions_checkpoints_are_announced_once_and_go_with_their_run(recipe, tmp_path, capsys, monkeypatch):
+    from sotalearn import checkpoints
+    from sotalearn.training import train
+    monkeypatch.setattr(checkpoints, '_told', set())
+    table, other = tmp_path/'runs.csv', replace(recipe, seed=7)
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, 'version', lambda name: '0.9')
+        old, kept = (stop_in(2, which, table) for which in (recipe, other))
+    assert not capsys.readouterr().out.count('other versions')
+    stop_in(2, recipe, table)
+    told = capsys.readouterr().out
+    assert told.count('Checkpoints of other versions take') == 1 and old.parent.name in told and kept.parent.name in told
+    train(recipe, table, interrupted_in(None), plain=True, resume=True)
+    assert 'other versions' not in capsys.readouterr().out
+    assert not old.exists() and kept.exists()              # the other run is in no table yet
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, 'version', lambda name: '0.9')
+        assert checkpoints.find_checkpoint(checkpoints.run_facts(other, True), table).facts['epochs'] == 1
 
 
 def test_other_pictures_are_another_run(recipe, tmp_path):
