@@ -6,7 +6,7 @@
 __all__ = ['get_dls', 'is_cached']
 
 # %% ../nbs/01_imagenette.ipynb #91088526
-from .cache import Opener, open_kept
+from .cache import Opener, open_kept, some_sizes
 from .checks import LIMITS, check_choice, check_limits, check_whole
 from .datasets import DATASETS, dataset_name
 from .loading import KeptDL, crop_of, quick
@@ -16,12 +16,10 @@ from .settings import settings
 from fastai.vision.all import *             # after sotalearn, which silences a warning of fastai's
 
 # %% ../nbs/01_imagenette.ipynb #ab4b53ca
-def _shorter_side(files, sample=100):
-    "The median of the pictures' shorter sides, in pixels, from the heads of some of the files."
-    sides = []
-    for file in files[::max(1, len(files)//sample)]:
-        with Image.open(file) as image: sides.append(min(image.size))
-    return int(np.median(sides))
+def _usual_presize(files, size):
+    "Twice the final size, but no more than the shorter side of most pictures has; never less than the final size."
+    most_have = int(np.median([min(of_one) for of_one in some_sizes(files)]))
+    return max(size, min(2*size, most_have))
 
 
 def _stats(normalize):
@@ -66,7 +64,7 @@ def get_dls(bs:int, # images in a batch
     stats = _stats(normalize)
     path = dataset(settings().dataset) if path is None else Path(path)
     files, labels = _files(path, splitter, train_images, wrong_labels, seed)
-    if presize is None: presize = max(size, min(2*size, _shorter_side(files)))
+    if presize is None: presize = _usual_presize(files, size)
     presize = check_whole(presize, 'presize', size, LIMITS['presize'][1])
     fifth = RandomSplitter(seed=seed + size if splitter == 'redrawn' else seed)
     normalizing = [Normalize.from_stats(*stats)] if stats else []

@@ -13,19 +13,16 @@ from multiprocessing import connection, get_context, parent_process, set_start_m
 from pathlib import Path
 from threading import Thread
 
+from joblib import cpu_count
+
 from .checks import check_whole
 from .recipes import Recipe, own_table
 from .settings import say
 
 # %% ../nbs/tools/distributed.ipynb #0c94fe5a
-def _cores():
-    "How many cores this process may use."
-    return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-
-
 def _check_room(processes):
     "A `ValueError` unless this machine has a core, and if it has GPUs a GPU, for each of the processes."
-    room, what = _cores(), 'processor cores'
+    room, what = cpu_count(), 'processor cores'           # those that this process may use
     if processes <= room:
         import torch                # not above: a mistake is told without waiting for it
         if torch.cuda.is_available(): room, what = torch.cuda.device_count(), 'GPUs'
@@ -67,7 +64,7 @@ def _environment(rank, processes):
     "What tells a process which one it is, and that it is to speak to this machine alone."
     loopback = [name for _, name in socket.if_nameindex() if name in ('lo', 'lo0')]
     private = {'GLOO_SOCKET_IFNAME': loopback[0], 'NCCL_SOCKET_IFNAME': loopback[0]} if loopback else {}
-    threads = str(max(1, _cores()//processes))          # the share of a process, of which torch learns as it starts
+    threads = str(max(1, cpu_count()//processes))        # the share of a process, of which torch learns as it starts
     return dict(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(processes), LOCAL_WORLD_SIZE=str(processes),
                 OMP_NUM_THREADS=threads, **private)
 

@@ -12,6 +12,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from joblib import cpu_count
+
 from .bookkeeping import run
 from .checkpoints import checkpoint_path, remove_checkpoint, run_facts
 from .recipes import Recipe, append_run, own_table
@@ -121,7 +123,7 @@ def _meet(meeting):
     here = int(os.environ.get('LOCAL_WORLD_SIZE', processes))
     device = torch.device('cuda', local) if torch.cuda.is_available() else torch.device('cpu')
     if device.type == 'cuda': torch.cuda.set_device(device)
-    cores = max(1, (os.cpu_count() or 1)//here)
+    cores = max(1, cpu_count()//here)
     if device.type == 'cpu': torch.set_num_threads(cores)
     defaults.cpus = cores - (device.type == 'cpu')      # so many more processes may load pictures
     where = dict(store=distributed.FileStore(str(meeting), processes)) if meeting else {}

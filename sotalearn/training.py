@@ -15,7 +15,7 @@ from .models import make_model
 from .pictures import check_split
 from .recipes import COLUMNS, Recipe, append_run, epochs_of, measured_runs, own_table, read_runs
 from .settings import settings
-from .speed import KeepPace, Timing, Way, fused_adam, quickest, threads_set, timings
+from .speed import KeepPace, Timing, Way, fused_adam, processor, quickest, threads_set, timings
 from fastai.vision.all import *             # after sotalearn, which silences a warning of fastai's
 import platform, subprocess, time
 from contextlib import contextmanager
@@ -95,9 +95,7 @@ def make_learner(recipe:Recipe, # what is to be trained
 def _device(device):
     "The name of the machine part that trains, e.g. 'NVIDIA H100' or 'CPU (2 cores) Intel(R) Xeon(R) …'."
     if device.type == 'cuda': return torch.cuda.get_device_name(device)
-    cpuinfo, name = Path('/proc/cpuinfo'), platform.processor() or platform.machine()
-    told = re.findall(r'^model name\s*: (.+)$', cpuinfo.read_text(), flags=re.M) if cpuinfo.exists() else []
-    return f'{device.type.upper()} ({os.cpu_count()} cores) {told[0] if told else name}'
+    return f'{device.type.upper()} ({os.cpu_count()} cores) {processor()}'
 
 
 def _versions():

@@ -16,7 +16,7 @@ from sotalearn.toynette import make_toynette
 @pytest.fixture(autouse=True)
 def two_cores(monkeypatch):
     "Two processes are allowed on one core, too: these tests are about what they do, not about their pace."
-    monkeypatch.setattr(distributed, '_cores', lambda: 2)
+    monkeypatch.setattr(distributed, 'cpu_count', lambda: 2)
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
 
 
