@@ -15,7 +15,7 @@ from .models import make_model
 from .pictures import check_split
 from .recipes import COLUMNS, Recipe, append_run, epochs_of, measured_runs, own_table, read_runs
 from .settings import settings
-from .speed import KeepPace, Timing, Way, fused_adam, processor, quickest, threads_set, timings
+from .speed import BF16_FROM, KeepPace, Timing, Way, fused_adam, processor, quickest, threads_set, timings
 from fastai.vision.all import *             # after sotalearn, which silences a warning of fastai's
 import platform, subprocess, time
 from contextlib import contextmanager
@@ -28,16 +28,17 @@ class BFloat16(Callback):
     """Run the model in bfloat16 with channels last; weights, loss and optimizer stay in float32.
 
     fastai's `to_bf16` does the same on a GPU and nothing at all on a CPU. It is faster on processors with AVX-512 BF16
-    or AMX and slower on others: https://pytorch.org/docs/stable/amp.html"""
+    or AMX and slower on others: https://pytorch.org/docs/stable/amp.html. Pictures of 16 px and less stay in float32:
+    on a single pixel, which a network makes of them, PyTorch's bfloat16 loses gradients."""
     def before_fit(self): self.model.to(memory_format=torch.channels_last)
 
     def before_batch(self):     # not `autocast.__enter__()` here: an interrupt would leave all of torch in bfloat16
-        model, device = self.model, self.x.device.type
+        model, device, low = self.model, self.x.device.type, min(self.x.shape[-2:]) >= BF16_FROM
         forward = type(model).forward.__get__(model)
 
         def once(*args, **kwargs):
             del model.forward                       # first of all, so that an interrupt leaves nothing behind
-            with torch.autocast(device, torch.bfloat16): return forward(*args, **kwargs)
+            with torch.autocast(device, torch.bfloat16, enabled=low): return forward(*args, **kwargs)
         model.forward = once
 
     def after_pred(self): self.learn.pred = self.pred.float()

@@ -52,6 +52,17 @@ def test_an_interrupt_leaves_a_bfloat16_model_as_it_was(small):
     assert 'forward' not in vars(learn.model)
 
 
+@pytest.mark.parametrize('size, dtype', [(16, torch.float32), (17, torch.bfloat16)])
+def test_small_pictures_stay_in_float32(small, size, dtype):
+    """Of a 3 × 3 convolution over a single pixel, which a network makes of 16, PyTorch's bfloat16 leaves gradients unset."""
+    learn, seen = training.make_learner(training.Recipe(dataset=str(small), size=32, bs=16, bf16=True)), []
+    learn.dls = training.get_dls(16, size, small)
+    learn.model[0].register_forward_hook(lambda module, given, made: seen.append(made.dtype))
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    assert set(seen) == {dtype}
+    assert all(weights.isfinite().all() for weights in learn.model.parameters())
+
+
 def test_the_row_says_everything(trained):
     learn, table = trained
     row = training.read_runs(table).iloc[0]
