@@ -149,7 +149,7 @@ def changes(recipe:Recipe):
     base = make_learner(recipe)
     yield 'nothing', base
     ways = {'bfloat16': Way(1, True, True), 'float32': Way(1, False, True),
-            'channels first': Way(1, False, False), 'all cores for one run': base.way._replace(threads=cpu_count())}
+            'float32, channels first': Way(1, False, False), 'all cores for one run': base.way._replace(threads=cpu_count())}
     for name, way in ways.items():
         if way != base.way: yield name, make_learner(replace(recipe, bf16=way.bf16), way=way)
     learn = make_learner(recipe)

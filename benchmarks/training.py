@@ -3,23 +3,33 @@
 Prints a table and writes it as JSON:
 
     python benchmarks/training.py [FILE.json] [--sizes 64 32] [--images 1000] [--epochs 1] [--rounds 3] [--dataset auto]
+    python benchmarks/training.py [FILE.json] --what six --sizes 64 --epochs 3 --rounds 2       some six minutes
+    python benchmarks/training.py [FILE.json] --what six --sizes 32 --epochs 6 --rounds 2       some six minutes
 
-Each round trains both; a ratio is of one round, and its median stands beside its range over the rounds. Seconds are
-those of the fit on the clock, validation after each epoch included, so nothing else should run. Then, in turn with
+Each round trains both; a ratio is of one round, and its median stands beside its range over the rounds. Nothing else
+should run.
+
+`--what one`: one run. Seconds are those of the fit on the clock, validation after each epoch included. Then, in turn with
 quiet runs, a run beside one process that keeps a core busy. `compute` is the same number of steps and validation batches on
 one batch that is there already: what is left when loading, augmentation and the Learner cost nothing.
+
+`--what six`: three recipes with two seeds each, by `compare(…, jobs='auto')`, all that it takes to start processes and to
+judge the models included, against the notes' code for the same six, one after another. Beside it the memory that a run's
+process takes for itself: its largest USS, which leaves out what it shares with others, so the kept pictures as well.
 """
-import argparse, json, os, statistics, subprocess, sys, tempfile, time
+import argparse, json, os, statistics, subprocess, sys, tempfile, threading, time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+import psutil   # noqa: E402
 from sotalearn.cache import kept   # noqa: E402
 from sotalearn.data import dataset   # noqa: E402
 import torch   # noqa: E402
 from sotalearn.datasets import dataset_name   # noqa: E402
+from sotalearn.experiments import compare   # noqa: E402
 from sotalearn.recipes import Recipe   # noqa: E402
 from sotalearn.speed import machine, threads_set   # noqa: E402
 from sotalearn.training import make_learner, train   # noqa: E402
@@ -108,9 +118,53 @@ def one_run(recipe:Recipe, # at one size
     return dict(first_seconds=round(first, 2), **{name: spread(found) for name, found in ratios.items()}, runs=runs)
 
 
+class Memory:
+    "Watches inside a `with` how much memory this process's children take at most, each for itself."
+    def __init__(self): self.peaks, self.over = {}, threading.Event()
+
+    def _look(self):
+        for child in psutil.Process().children(recursive=True):
+            try: used = child.memory_full_info().uss
+            except psutil.Error: continue                       # it is gone
+            self.peaks[child.pid] = max(used, self.peaks.get(child.pid, 0))
+
+    def _watch(self):
+        while not self.over.wait(.5): self._look()
+
+    def __enter__(self):
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_): self.over.set()
+
+
+def six_runs(base:Recipe, # at one size; its seed does not matter
+             rounds:int, # of the six one after another, and side by side
+            )->dict:
+    "The figures of six runs: three recipes with two seeds, side by side against the notes' code one after another."
+    recipes, seeds, runs = dict(plain=base, mixup=replace(base, mixup=.4), smoothing=replace(base, smoothing=.1)), (1, 2), []
+    timed_run(replace(base, epochs=1))                      # decodes and measures
+    for i in range(rounds):
+        start = time.perf_counter()
+        for recipe in recipes.values():
+            for seed in seeds: timed_run(replace(recipe, seed=seed), plain=True)
+        theirs = time.perf_counter() - start
+        with tempfile.TemporaryDirectory() as folder, Memory() as memory:
+            start = time.perf_counter()
+            table = compare(recipes, seeds, Path(folder)/'runs.csv', show_progress=False)
+            ours = time.perf_counter() - start
+        if table.attrs['failures'] or set(table.seeds) != {len(seeds)}: raise RuntimeError(table.attrs['failures'])
+        gigabytes = [round(peak/2**30, 2) for peak in sorted(memory.peaks.values(), reverse=True)]
+        runs.append(dict(theirs=theirs, ours=ours, gigabytes_of_each_process=gigabytes))
+        print(f'{base.size} px, round {i + 1} of {rounds}: {runs[-1]}', file=sys.stderr, flush=True)
+    return dict(six_against_the_notes=spread([run['theirs']/run['ours'] for run in runs]),
+                gigabytes_per_run=spread([max(run['gigabytes_of_each_process'], default=0) for run in runs]), runs=runs)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('file', nargs='?', help='where the figures go, as JSON')
+    parser.add_argument('--what', choices=('one', 'six'), default='one', help='one run, or six side by side')
     parser.add_argument('--sizes', type=int, nargs='+', default=[64, 32])
     parser.add_argument('--images', type=int, default=1000, help='training pictures; 0 for all')
     parser.add_argument('--epochs', type=int, default=1)
@@ -119,13 +173,15 @@ def main():
     chosen = parser.parse_args()
     name = dataset_name(dataset(chosen.dataset))
     base = Recipe(dataset=name, epochs=chosen.epochs, train_images=chosen.images, seed=1)
-    figures = dict(machine=machine(), threads=torch.get_num_threads(), dataset=name, load=os.getloadavg()[0],
-                   one_run={size: one_run(replace(base, size=size), chosen.rounds) for size in chosen.sizes})
+    measure = dict(one=one_run, six=six_runs)[chosen.what]
+    figures = dict(machine=machine(), threads=torch.get_num_threads(), dataset=name, load=os.getloadavg()[0])
+    figures[f'{chosen.what}_run'] = {size: measure(replace(base, size=size), chosen.rounds) for size in chosen.sizes}
     figures |= dict(kept=kept())
-    for size, found in figures['one_run'].items():
+    for size, found in figures[f'{chosen.what}_run'].items():
         print(f'{size} px')
-        for what in ('against_the_notes', 'cpu_against_the_notes', 'share_of_compute', 'beside_a_busy_process'):
-            print(f'  {what:24} {found[what]["median"]:6.2f}  ({found[what]["low"]:.2f} to {found[what]["high"]:.2f})')
+        for what, ratios in found.items():
+            if not isinstance(ratios, dict): continue
+            print(f'  {what:24} {ratios["median"]:6.2f}  ({ratios["low"]:.2f} to {ratios["high"]:.2f})')
     if chosen.file: Path(chosen.file).write_text(json.dumps(figures, indent=1) + '\n')
 
 

@@ -170,7 +170,9 @@ def _n_train(recipe):
 
 def _seconds_a_pixel(recipe, runs, clock):
     "How long a pixel took in the runs most like `recipe`, by the column `clock`; NaN if there are none."
-    alike = runs[(runs.arch == recipe.arch) & runs[clock].notna() & runs.n_train.notna()]
+    on_a_cpu = runs.device.fillna('CPU').astype(str).str.startswith('CPU')         # others' pace tells nothing here
+    alike = runs[(runs.arch == recipe.arch) & runs[clock].notna() & runs.n_train.notna()
+                 & (on_a_cpu != torch.accelerator.is_available())]
     if recipe.bf16 is not None: alike = alike[alike.bf16 == recipe.bf16]
     for column, value in (('table', 'yours'), ('size', recipe.size)):
         if (alike[column] == value).any(): alike = alike[alike[column] == value]
