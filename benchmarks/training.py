@@ -15,7 +15,7 @@ one batch that is there already: what is left when loading, augmentation and the
 
 `--what six`: three recipes with two seeds each, by `compare(…, jobs='auto')`, all that it takes to start processes and to
 judge the models included, against the notes' code for the same six, one after another. Beside it the memory that a run's
-process takes for itself: its largest USS, which leaves out what it shares with others, so the kept pictures as well.
+process takes for itself at most (Linux): what it shares with no other, and without the kept pictures that it has mapped.
 """
 import argparse, json, os, statistics, subprocess, sys, tempfile, threading, time
 from contextlib import contextmanager
@@ -124,12 +124,13 @@ class Memory:
 
     def _look(self):
         for child in psutil.Process().children(recursive=True):
-            try: used = child.memory_full_info().uss
+            try: maps = child.memory_maps()
             except psutil.Error: continue                       # it is gone
+            used = sum(part.private_clean + part.private_dirty for part in maps if not part.path.endswith('.pictures'))
             self.peaks[child.pid] = max(used, self.peaks.get(child.pid, 0))
 
     def _watch(self):
-        while not self.over.wait(.5): self._look()
+        while not self.over.wait(2): self._look()
 
     def __enter__(self):
         threading.Thread(target=self._watch, daemon=True).start()

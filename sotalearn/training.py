@@ -27,10 +27,10 @@ from importlib.metadata import version
 class BFloat16(Callback):
     """Run the model in bfloat16 with channels last; weights, loss and optimizer stay in float32.
 
-    fastai's `to_channelslast(amp_mode=AMPMode.BF16)` does the same on a GPU; `to_bf16` leaves the memory format alone, and
-    on a CPU neither computes in bfloat16. It is faster on processors with AVX-512 BF16 or AMX and slower on others:
-    https://pytorch.org/docs/stable/amp.html. Pictures of 16 px and less stay in float32: on a single pixel, which a
-    network makes of them, PyTorch's bfloat16 loses gradients."""
+    fastai's `to_channelslast(amp_mode=AMPMode.BF16)` does the same on a GPU; `to_bf16` leaves the memory format as it
+    is, and on a CPU neither computes in bfloat16. It is faster on processors with AVX-512 BF16 or AMX and slower on
+    others: https://pytorch.org/docs/stable/amp.html. Pictures of 16 px and less stay in float32: on a single pixel,
+    which a network makes of them, PyTorch's bfloat16 loses gradients."""
     def before_fit(self): self.model.to(memory_format=torch.channels_last)
 
     def before_batch(self):     # not `autocast.__enter__()` here: an interrupt would leave all of torch in bfloat16

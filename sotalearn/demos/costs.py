@@ -47,7 +47,7 @@ def parts_figure(costs:'DataFrame', # the table that benchmarks/cost.py writes
 
 # %% ../../nbs/demos/costs.ipynb #c057000e
 def expected_costs(costs:'DataFrame', # the table that benchmarks/cost.py writes
-                  )->dict: # of `pictures` (seconds an epoch), `side` (ms a picture), `jobs` (pictures a second, together)
+                  )->dict: # of `pictures` (seconds an epoch), `side` (ms a picture), `jobs` (pictures a second, all)
     "What was measured and what was expected from the first measurement of each row: DataFrames by `x`."
     epochs = costs[costs.what == 'epoch']
     seconds, ms, slowed = (epochs[epochs.sweep == sweep].set_index(sweep)[column]

@@ -72,7 +72,8 @@ def confusion_figure(probs, # tensor, probabilities (n, classes)
     "Which class is taken for which: a row for each true class, a column for each guess, in percent of the row."
     import torch
     classes, names = len(vocab), class_names(vocab)
-    counts = torch.zeros(classes, classes).index_put_((targets.cpu(), probs.argmax(dim=1).cpu()), torch.tensor(1.), True)
+    counts = torch.bincount(targets.cpu()*classes + probs.argmax(dim=1).cpu(), minlength=classes**2)
+    counts = counts.view(classes, classes)
     percent = 100*counts/counts.sum(dim=1, keepdim=True).clamp_min(1)
     right, mistakes = percent.diagonal(), percent - percent.diagonal().diag()
     hardest, (true, guess) = int(right.argmin()), divmod(int(mistakes.argmax()), classes)
