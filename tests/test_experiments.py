@@ -55,6 +55,16 @@ def quietly(recipes, seeds, table, **how):
     return compare(recipes, seeds, table, show_progress=False, **how)
 
 
+def test_the_time_left_is_not_told_by_another_kind_of_machine(recipes, tmp_path, monkeypatch):
+    for seed, device in ((1, 'CPU (2 cores) AMD EPYC'), (2, 'NVIDIA H100')):
+        record(replace(recipes['mixup'], seed=seed), tmp_path/'runs.csv', device=device, seconds=20. if seed == 1 else .2)
+    runs = read_runs(tmp_path/'runs.csv').assign(table='course')
+    pixels = pixels_seen(recipes['mixup'])*20
+    for on_a_gpu, seconds in ((False, 20), (True, .2)):
+        monkeypatch.setattr(bookkeeping.torch.accelerator, 'is_available', lambda: on_a_gpu)
+        assert bookkeeping._seconds({recipes['mixup']: pixels}, runs) == pytest.approx(seconds)
+
+
 def test_each_training_happens_once_whatever_its_names(recipes, trained, tmp_path):
     recipes = {**recipes, 'again': recipes['mixup']}
     table = quietly(recipes, (1, 2), tmp_path/'runs.csv')
