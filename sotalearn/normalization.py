@@ -63,17 +63,18 @@ def denormalize(x, mean, std):
 def dataset_stats(batches, # iterable of floating-point batches (n, c, h, w); n, h and w may differ
                  )->tuple: # (mean, std), float64, each of shape (c,): as `channel_stats` of all pictures at once
     "Exact mean and standard deviation of each channel in one pass: Chan, Golub and LeVeque 1979."
-    count, mean, squares = 0, None, None
+    n_a, mean_a, M_a = 0, None, None
     for x in batches:
         x = _plain(x, 'batch').cpu().double()        # Apple's GPU has no float64
-        if mean is None: mean = squares = x.new_zeros(x.shape[1])
-        if x.shape[1] != len(mean):
-            raise ValueError(f'batch must have {len(mean)} channels as the first one, got {x.shape[1]}')
-        n = _values(x)
-        batch_var, batch_mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-        delta = batch_mean - mean
-        mean = mean + delta*n/(count + n)
-        squares = squares + batch_var*n + delta**2*count*n/(count + n)
-        count += n
-    if count < 2: raise ValueError(f'batches must hold at least 2 values in each channel, got {count}')
-    return mean, (squares/(count - 1)).sqrt()
+        if mean_a is None: mean_a = M_a = x.new_zeros(x.shape[1])
+        if x.shape[1] != len(mean_a):
+            raise ValueError(f'batch must have {len(mean_a)} channels as the first one, got {x.shape[1]}')
+        n_b = _values(x)
+        var_b, mean_b = torch.var_mean(x, dim=(0, 2, 3), correction=0)
+        M_b = var_b*n_b
+        n, delta = n_a + n_b, mean_b - mean_a
+        mean_a = mean_a + delta*n_b/n
+        M_a = M_a + M_b + delta**2*n_a*n_b/n
+        n_a = n
+    if n_a < 2: raise ValueError(f'batches must hold at least 2 values in each channel, got {n_a}')
+    return mean_a, (M_a/(n_a - 1)).sqrt()
