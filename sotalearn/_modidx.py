@@ -349,6 +349,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'sotalearn/demos/resizing.py')},
             'sotalearn.demos.schedules': { 'sotalearn.demos.schedules.cost_figure': ( 'demos/schedules.html#cost_figure',
                                                                                       'sotalearn/demos/schedules.py'),
+                                           'sotalearn.demos.schedules.leak_figure': ( 'demos/schedules.html#leak_figure',
+                                                                                      'sotalearn/demos/schedules.py'),
                                            'sotalearn.demos.schedules.maps_figure': ( 'demos/schedules.html#maps_figure',
                                                                                       'sotalearn/demos/schedules.py'),
                                            'sotalearn.demos.schedules.outcome_figure': ( 'demos/schedules.html#outcome_figure',

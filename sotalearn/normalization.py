@@ -63,11 +63,10 @@ def denormalize(x, mean, std):
 def dataset_stats(batches, # iterable of floating-point batches (n, c, h, w); n, h and w may differ
                  )->tuple: # (mean, std), float64, each of shape (c,): as `channel_stats` of all pictures at once
     "Exact mean and standard deviation of each channel in one pass: Chan, Golub and LeVeque 1979."
-    n_a, mean_a, M_a = 0, None, None
+    n_a, mean_a, M_a = 0, 0., 0.
     for x in batches:
         x = _plain(x, 'batch').cpu().double()        # Apple's GPU has no float64
-        if mean_a is None: mean_a = M_a = x.new_zeros(x.shape[1])
-        if x.shape[1] != len(mean_a):
+        if n_a and x.shape[1] != len(mean_a):
             raise ValueError(f'batch must have {len(mean_a)} channels as the first one, got {x.shape[1]}')
         n_b = _values(x)
         var_b, mean_b = torch.var_mean(x, dim=(0, 2, 3), correction=0)
