@@ -297,7 +297,7 @@ def test_the_plan_follows_its_sliders():
 
 
 def test_without_measured_runs_the_plan_says_what_it_needs(monkeypatch):
-    monkeypatch.setattr('sotalearn.resizing.schedule_runs', lambda size: {})
+    monkeypatch.setattr('sotalearn.resizing.timed_runs', lambda: {})
     demo = resizing_demo(language='en')
     assert 'seconds_per_image must be given' in repr(demo)
     demo.close()

@@ -19,12 +19,13 @@ JUDGES['epochs_in_all'] = ValueJudge(
     lambda v: dict(epochs=v[0]), tolerance=.01)
 
 # %% ../../../nbs/questions/04_progressive_resizing.ipynb #e9bd700e
-_BUDGET, _FULL, _PER_EPOCH = 60, 128, 20       # seconds; pixels; seconds of an epoch at 128 pixels
+_BUDGET, _FULL = 60, 128       # seconds; pixels
+_FIXED, _PIXELS = 4, 16        # seconds of an epoch: whatever the size, and for its pixels at `_FULL`
 
 
 def _seconds(stages, epochs):
     "What stages cost, each with so many epochs."
-    return sum(n*_PER_EPOCH*(size/_FULL)**2 for n, (_, size) in zip(epochs, stages))
+    return sum(n*(_FIXED + _PIXELS*(size/_FULL)**2) for n, (_, size) in zip(epochs, stages))
 
 
 def _judge_plan(stages, task):
