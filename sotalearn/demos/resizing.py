@@ -17,7 +17,7 @@ from ..resizing import measured_cost, schedule_runs, schedule_seconds
 
 # %% ../../nbs/demos/resizing.ipynb #dr000008
 _LARGE, _BS = 128, 64          # of the schedules that are planned
-_RIVAL = '8×64'                # the plain run at half the size that is shown beside those that end at `_LARGE`
+_SHOWN = '8×64', '5×128', '6×64 + (1+2)×128'              # of the measured ones
 
 
 def _stages(small, small_epochs, large_epochs):
@@ -37,9 +37,11 @@ def _measured(seconds_per_image, n_train, n_val):
 
     def minutes(stages): return schedule_seconds(stages, cost, n_train, n_val)/60
 
-    rival = {name: runs for name, runs in schedule_runs(_LARGE//2).items() if name == _RIVAL}
-    points = [(name, minutes(recipe_of(runs.iloc[0]).schedule()), 100*runs.accuracy.mean(), 100*runs.accuracy_tta.mean())
-              for name, runs in (rival | schedule_runs(_LARGE)).items()]
+    measured, points = schedule_runs(64) | schedule_runs(_LARGE), []
+    for name in (name for name in _SHOWN if name in measured):
+        runs = measured[name]
+        x = minutes(recipe_of(runs.iloc[0]).schedule())
+        points.append((name, x, 100*runs.accuracy.mean(), 100*runs.accuracy_tta.mean()))
     return minutes, points
 
 
@@ -86,7 +88,7 @@ def resizing_demo(seconds_per_image=None, # your machine's cost, from `fit_cost`
             page.line('m', [x, x], [plain, tta], own, linewidth=1)
             page.dots('m', [x], [plain], own, markersize=7)
             page.dots('m', [x], [tta], own, markersize=7, markerfacecolor='white')
-            page.label('m', name, x - most/40, plain, ha='right', zorder=1)     # below the mark
+            page.label('m', name, x + most/50, plain, ha='left', zorder=1)      # below the mark
         page.dots('m', [now], [high - .4], COLOURS['accent'], marker='v', markersize=9, clip_on=False)
         numbers = schedule_name(stages), now, 100*now/whole
         told = '{}: {:.1f} minutes, {:.0f} % of the dashed', '{}：{:.1f} 分钟，是虚线的 {:.0f} %'

@@ -125,12 +125,13 @@ def outcome_figure(runs:dict, # {name of a schedule: DataFrame of its runs}, as 
         ax = fig.add_subplot()
         for name, intervals in means.items():
             colour = COLOURS['resizing' if '+' in name else 'baseline']
-            for (mean, low, high), inside, shift in zip(intervals, (colour, 'white'), (0, .06)):
+            for (mean, low, high), inside, shift in zip(intervals, (colour, 'white'), (0, -.1)):
                 ax.errorbar(time[name] + shift, mean, [[mean - low], [high - mean]], fmt='o', color=colour, mfc=inside)
-            ax.annotate(name, (time[name], intervals[0][1]), (0, -4), textcoords='offset points', ha='center', va='top')
+            ax.annotate(name, (time[name], intervals[0][1]), (5, 0), textcoords='offset points', va='center')
         ax.set(xlabel=say('time, in that of 5×64', '用时（以 5×64 为 1）'),
                ylabel=say('accuracy, %; hollow: with TTA', '准确率（%）；空心为加上 TTA'))
-        ax.margins(.1)
+        ax.margins(.08)
+        ax.set_xlim(right=max(time.values()) + .8)                # room for the last name
 
     told = [(name, time[name], *(mean for mean, *_ in intervals)) for name, intervals in means.items()]
     en = '; '.join('{}: {:.1f} times the time, {:.1f} %, with TTA {:.1f} %'.format(*numbers) for numbers in told)
