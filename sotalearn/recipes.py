@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'LIBRARIES', 'CHOICES', 'TECHNIQUES', 'MEASURED', 'COLUMNS', 'AS_RUN', 'Stage', 'check_stages',
            'epochs_of', 'Fit', 'fits_of', 'images_seen', 'schedule_name', 'check_arch', 'Recipe', 'changed_fields',
-           'Technique', 'course_recipes', 'colour_of', 'course_table', 'own_table', 'append_run', 'read_runs',
-           'measured_runs', 'recipe_of']
+           'Technique', 'course_recipes', 'techniques_in', 'colour_of', 'course_table', 'own_table', 'append_run',
+           'read_runs', 'measured_runs', 'recipe_of']
 
 # %% ../nbs/tools/recipes.ipynb #34e3ebd0
 import csv, io, re
@@ -238,13 +238,19 @@ def course_recipes(**shared, # fields of `Recipe` that all have in common: `data
     return {name: technique.of(base) for name, technique in TECHNIQUES.items()}
 
 
-def colour_of(changed:list, # names of fields of `Recipe`, as `changed_fields` gives them
-             )->str:
-    "The colour of a recipe: its one technique's, the accent for several, the baseline's for no change."
+def techniques_in(changed:list, # names of fields of `Recipe`, as `changed_fields` gives them
+                 )->dict: # {field: Technique}
+    "The techniques at work in a recipe, each with the field that it sets; how long a recipe trains is none."
     known = {}
     for technique in TECHNIQUES.values():
-        for field in technique.changes(Recipe()): known.setdefault(field, technique.colour)
-    colours = {known[field] for field in changed if field in known}
+        for field in technique.changes(Recipe()): known.setdefault(field, technique)
+    return {field: known[field] for field in changed if field in known and field != 'epochs'}
+
+
+def colour_of(changed:list, # names of fields of `Recipe`, as `changed_fields` gives them
+             )->str:
+    "The colour of a recipe: its one technique's, the accent for several, ink for another change, the baseline's for none."
+    colours = {technique.colour for technique in techniques_in(changed).values()}
     if len(colours) == 1: return colours.pop()
     return COLOURS['accent' if colours else 'ink' if changed else 'baseline']
 

@@ -4,13 +4,15 @@
 
 # %% auto #0
 __all__ = ['CHANNELS', 'plot_channels', 'class_names', 'batch_figure', 'confusion_figure', 'plot_runs', 'reliability_figure',
-           'pairs_figure', 'effects_figure', 'races_figure', 'plot_comparison']
+           'pairs_figure', 'effects_figure', 'races_figure', 'plot_comparison', 'costs', 'plot_costs']
 
 # %% ../../nbs/demos/plots.ipynb #bd0d44e4
+from dataclasses import asdict, replace
 from math import nan
 
 from ..figures import COLOURS, StillFigure, picture_row
-from ..recipes import TECHNIQUES, colour_of
+from ..recipes import (TECHNIQUES, Recipe, changed_fields, colour_of, recipe_of, schedule_name,
+                               techniques_in)
 from ..toynette import CHINESE_NAMES
 
 # %% ../../nbs/demos/plots.ipynb #10f368fa
@@ -321,3 +323,92 @@ def plot_comparison(table:'DataFrame', # from `sotalearn.experiments.compare`
     told_zh = '；'.join(f'{labels[name][1]} {text["accuracy, %"][name]}' for name in known.index).replace(' to ', ' 至 ')
     return StillFigure(draw, f'{en} Validation accuracy in percent, mean and {percent} % interval: {told_en}.'.lstrip(),
                        f'{zh}验证准确率（%），均值和 {percent}% 区间：{told_zh}。', size=(7.5, .9 + .42*len(known)))
+
+# %% ../../nbs/demos/plots.ipynb #f750948c
+_SHAPES = {32: '^', 64: 'o', 128: 's'}             # by the size of the pictures at the end of training
+
+
+def costs(runs:'DataFrame', # rows of a results table, of one architecture and one training set
+          base:Recipe, # whose cost is 1
+         )->'DataFrame': # a row a recipe, the cheapest first: recipe, cost, seeds, mean, low, high, tta
+    "What each recipe costs in pixels trained on, and what it reaches: mean, 95 % interval, mean with TTA, in percent."
+    import pandas as pd
+    from sotalearn.bookkeeping import pixels_seen
+    from sotalearn.experiments import mean_interval
+    if not len(runs): raise ValueError('runs must be at least one, got none')
+    rows = []
+    for _, same in runs.groupby([name for name in asdict(base) if name not in ('seed', 'tta')], sort=False):
+        recipe, (mean, low, high) = recipe_of(same.iloc[0]), mean_interval(100*same.accuracy)
+        rows.append(dict(recipe=recipe, cost=pixels_seen(recipe)/pixels_seen(base), seeds=len(same),
+                         mean=mean, low=low, high=high, tta=100*pd.to_numeric(same.accuracy_tta).mean()))
+    return pd.DataFrame(rows).sort_values('cost', kind='stable', ignore_index=True)
+
+
+def _techniques(recipe):
+    "The techniques at work in training, by their field."
+    return techniques_in(changed_fields(replace(recipe, tta=0), replace(Recipe(), bf16=recipe.bf16)))
+
+
+def _cost_label(recipe, say):
+    "A recipe beside others of its cost: its techniques, or where it has none or begins smaller its schedule."
+    found = _techniques(recipe)
+    if len(found) > 2: return say(*TECHNIQUES['together'].label)
+    names = [say(*technique.label) for field, technique in found.items() if field != 'stages']
+    if recipe.stages or not names: names = [schedule_name(recipe.schedule()), *names]
+    return ', '.join(names)
+
+
+def _apart(heights, gap):
+    "`heights`, which rise, moved apart to at least `gap` with their middle kept."
+    moved = []
+    for height in heights: moved.append(max([height, *[below + gap for below in moved[-1:]]]))
+    shift = (sum(moved) - sum(heights))/len(moved)
+    return [height - shift for height in moved]
+
+
+def _draw_costs(ax, group, gap, say):
+    "The recipes of one cost: marks side by side, and their names beside them."
+    group = group.sort_values('mean')
+    cost, is_left = group.cost.iloc[0], group.cost.iloc[0] < 1
+    side = cost/1.09 if is_left else cost*1.05**len(group)
+    for i, (row, height) in enumerate(zip(group.itertuples(), _apart(list(group['mean']), gap))):
+        colours = {technique.colour for technique in _techniques(row.recipe).values()} or {COLOURS['baseline']}
+        colour = colours.pop() if len(colours) == 1 else COLOURS['accent']
+        x, shape = cost*1.05**i, _SHAPES.get(row.recipe.size, 'D')
+        ax.plot([x]*2, [row.low, row.high], color=colour, lw=1.2, alpha=.6)
+        ax.plot(x, row.mean, shape, ms=6, color=colour)
+        ax.annotate(_cost_label(row.recipe, say), (x, row.mean), (side, height), fontsize=7.5, va='center',
+                    ha='right' if is_left else 'left', color=colour,
+                    arrowprops=dict(arrowstyle='-', color=colour, lw=.5, alpha=.5, shrinkA=0, shrinkB=4))
+
+
+def plot_costs(table:'DataFrame', # from `costs`
+               en:str='', # opens the alt text, which goes on with the figures
+               zh:str='', # the same in Chinese
+              )->StillFigure:
+    "Accuracy against cost, a mark a recipe; solid line: plain at 64 px, given more time; dashed: the same with TTA."
+    from matplotlib.lines import Line2D
+    plain = table[[recipe.size == 64 and not _techniques(recipe) for recipe in table.recipe]]
+    gap = .035*(table[['mean', 'high']].max(axis=None) - table[['mean', 'low']].min(axis=None))
+
+    def draw(fig, say):
+        ax = fig.add_subplot()
+        lines = [ax.plot(plain.cost, plain[column], color=COLOURS[colour], ls=style, zorder=0, label=say(*label))[0]
+                 for column, colour, style, label in (('mean', 'baseline', '-', ('plain at 64 px', '64 px，不加技巧')),
+                                                      ('tta', 'tta', '--', ('the same with TTA', '同上，加 TTA')))]
+        for _, group in table.groupby('cost'): _draw_costs(ax, group, gap, say)
+        shapes = [Line2D([], [], color=COLOURS['ink'], ls='', marker=shape, label=f'{size} px')
+                  for size, shape in _SHAPES.items()]
+        ax.legend(handles=[*shapes, *lines], frameon=False, loc='lower right', fontsize=8)
+        ax.set(xscale='log', xlim=(.4, 3*table.cost.max()), ylabel=say('validation accuracy, %', '验证准确率（%）'),
+               xlabel=say('pixels trained on; the baseline is 1', '训练用的像素数（以基线为 1）'))
+        ticks = [2**i for i in range(20) if 2**i <= table.cost.max()]
+        ax.set_xticks(ticks, map(str, ticks))
+        ax.minorticks_off()
+
+    def told(say):
+        words = [f'{_cost_label(row.recipe, say)}, {row.recipe.size} px: {row.cost:.1f}, {row.mean:.1f} %'
+                 for row in table.itertuples()]
+        return '; '.join(words)
+    return StillFigure(draw, f'{en} Cost and accuracy of each recipe: {told(lambda en, zh: en)}.'.lstrip(),
+                       f'{zh}各配方的花费与准确率：{told(lambda en, zh: zh)}。', size=(8, 5))
