@@ -38,8 +38,8 @@ def _with_anchors(source, names):
 
 
 def _with_links(source):
-    "`source` with links to passages of other notebooks as they are on the site."
-    return re.sub(r'\[([^\]]+)\]\(([\w/.-]+)\.ipynb#([^)\s]+)\)',
+    "`source` with links to passages of other notebooks, and to rows of the page of results, as they are on the site."
+    return re.sub(r'\[([^\]]+)\]\(([\w/.-]+)\.(?:ipynb|html)#([^)\s]+)\)',
                   r'<a class="reference internal" href="\2.html#\3">\1</a>', source)
 
 

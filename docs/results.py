@@ -1,78 +1,91 @@
 """The page of results: every measured recipe from results/runs.csv, its seeds as a range, beside the notes' figures."""
+import re
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 
 import nbformat
 import pandas as pd
 
-from sotalearn.datasets import DATASETS
-from sotalearn.demos.plots import plot_runs
-from sotalearn.recipes import TECHNIQUES, Recipe, changed_fields, colour_of, read_runs, recipe_of
+from sotalearn.bookkeeping import pixels_seen
+from sotalearn.demos.plots import costs, plot_costs, plot_runs
+from sotalearn.recipes import OFFICIAL, Recipe, changed_fields, colour_of, read_runs, recipe_of, techniques_in
 from sotalearn.settings import LANGUAGES, say
 
+TEXT = Path(__file__).parent/'text'
 # The notes' runs: Imagenette at full size, xresnet50, 224 px, validation images drawn at random from everything.
-# Each with its accuracy, where they give one, and the technique that does the same here.
+# Each with its accuracy, where they give one, and what the same step changes in our baseline.
 NOTES = (
-    (('Baseline, 5 epochs', '基线，5 个周期'), .8252, 'raw'),
-    (('Normalized, 5 epochs', '归一化，5 个周期'), .8245, 'baseline'),
+    (('Baseline, 5 epochs', '基线，5 个周期'), .8252, dict(normalize=False)),
+    (('Normalized, 5 epochs', '归一化，5 个周期'), .8245, {}),
     (('Progressive: 4 epochs at 128 px, then 5 at 224 px', '渐进式：先用 128 px 练 4 个周期，再用 224 px 练 5 个'),
-     .8633, 'progressive'),
-    (('The same model with test time augmentation', '同一个模型，加测试时增强'), .8738, 'progressive-tta'),
-    (('Mixup, 5 epochs', 'Mixup，5 个周期'), None, 'mixup'),
-    (('Label smoothing, 5 epochs', '标签平滑，5 个周期'), None, 'smoothing'))
+     .8633, dict(stages='4x32', epochs=5)),
+    (('The same model with test time augmentation', '同一个模型，加测试时增强'), .8738,
+     dict(stages='4x32', epochs=5, tta=4)),
+    (('Mixup, 5 epochs', 'Mixup，5 个周期'), None, dict(mixup=.4)),
+    (('Label smoothing, 5 epochs', '标签平滑，5 个周期'), None, dict(smoothing=.1)))
 NOTHING = '–'
+TITLES = dict(official=('Imagenette-160',)*2, toynette=('Toynette',)*2, earlier=('Earlier', '早先'))
+KEYS = [field.name for field in fields(Recipe) if field.name not in ('seed', 'tta')]
+IN_WORDS = {'dataset', 'split', 'arch', 'size', 'epochs', 'stages', 'bf16', 'splitter', 'wrong_labels', 'train_images'}
+SPLITTERS = dict(random=('validated on a random fifth', '随机取五分之一做验证'),
+                 redrawn=('validated on a random fifth, drawn anew at each size', '每换一个尺寸都重新随机取五分之一做验证'))
 
 
 @dataclass(frozen=True)
 class Group:
     "The runs of one recipe over its seeds."
-    recipe: Recipe # its `tta` is the most views that a run was judged with
+    recipe: Recipe
     runs: pd.DataFrame
+    prefix: str # of its anchor
 
     @property
-    def added(self):
-        "The fields in which a technique is at work, each with that technique; how long a recipe trains is none."
-        base, known = Recipe(), {}
-        for technique in TECHNIQUES.values():
-            for field in technique.changes(base): known.setdefault(field, technique)
-        return {field: known[field] for field in changed_fields(self.recipe, base)
-                if field in known and field not in ('epochs', 'tta')}
+    def colour(self): return colour_of(changed_fields(self.recipe, replace(Recipe(), bf16=self.recipe.bf16)))
 
     @property
-    def colour(self): return colour_of(list(self.added))
+    def anchor(self): return self.prefix + re.sub('[^a-z0-9]+', '-', self.label(partial(say, language='en')).lower())
 
-    def fits(self, name):
-        "Is it this technique, by itself and on the whole training set with its labels right?"
-        recipe, changes = self.recipe, TECHNIQUES[name].changes(Recipe()).keys()
-        is_whole = recipe.splitter == 'folders' and not recipe.train_images and not recipe.wrong_labels
-        is_judged = recipe.tta > 0 or 'tta' not in changes
-        return is_whole and is_judged and self.added.keys() == changes - {'epochs', 'tta'}
+    @property
+    def pixels(self): return pixels_seen(self.recipe)*self.runs.n_train.mean()
+
+    def part(self, say):
+        "Which part of the training set it learns from, and how right that is, in words."
+        recipe, words = self.recipe, []
+        if recipe.wrong_labels:
+            words.append(say(f'{recipe.wrong_labels:.0%} wrong labels', f'{recipe.wrong_labels:.0%} 错误标签'))
+        if recipe.train_images:
+            words.append(say(f'{recipe.train_images:,} training images', f'{recipe.train_images:,} 张训练图'))
+        return words
+
+    def section(self, say):
+        "What recipes must share to stand in one table."
+        words = [f'{self.recipe.size} px']
+        if self.recipe.arch != Recipe.arch: words.append(self.recipe.arch)
+        if self.recipe.splitter in SPLITTERS: words.append(say('other validation images', '别的验证图'))
+        return say(', ', '，').join(words + self.part(say))
 
     def label(self, say):
-        "The recipe in a few words."
+        "The recipe in a few words, for every recipe other ones."
         recipe, smaller = self.recipe, self.recipe.schedule()[:-1]
         words = [say(f'{recipe.size} px, {recipe.epochs} epochs', f'{recipe.size} px，{recipe.epochs} 个周期')]
         if smaller:
             stages = ', '.join(f'{stage.epochs} × {stage.size} px' for stage in smaller)
             words.append(say(f'after {stages}', f'先 {stages}'))
         if recipe.arch != Recipe.arch: words.append(recipe.arch)
-        for field, technique in self.added.items():
-            if field == 'stages': continue
-            value = getattr(recipe, field)
-            words.append(say(*technique.label) + ('' if isinstance(value, bool) else f' {value:g}'))
-        if recipe.splitter == 'random': words.append(say('validated on a random fifth', '随机取五分之一做验证'))
-        if recipe.wrong_labels:
-            words.append(say(f'{recipe.wrong_labels:.0%} wrong labels', f'{recipe.wrong_labels:.0%} 错误标签'))
-        if recipe.train_images:
-            words.append(say(f'{recipe.train_images:,} training images', f'{recipe.train_images:,} 张训练图'))
-        return say(', ', '，').join(words)
+        changed = [field for field in changed_fields(recipe, Recipe()) if field not in IN_WORDS]
+        named = techniques_in(changed)
+        for field in changed:
+            value, name = getattr(recipe, field), say(*named[field].label) if field in named else field
+            words.append(name if isinstance(value, bool) else f'{name} {value:g}')
+        if recipe.bf16: words.append('bfloat16')
+        if recipe.splitter in SPLITTERS: words.append(say(*SPLITTERS[recipe.splitter]))
+        return say(', ', '，').join(words + self.part(say))
 
 
-def groups(runs):
+def groups(runs, prefix=''):
     "The runs grouped by recipe, in the order in which each was first run."
-    keys = [field.name for field in fields(Recipe) if field.name not in ('seed', 'bf16', 'tta')]
-    return [Group(replace(recipe_of(same.iloc[0]), tta=int(same.tta.max()), bf16=False), same)
-            for _, same in runs.groupby(keys, sort=False, dropna=False)]
+    return [Group(replace(recipe_of(same.iloc[0]), tta=0, seed=Recipe.seed), same, prefix)
+            for _, same in runs.groupby(KEYS, sort=False, dropna=False)]
 
 
 def mean_and_range(values, unit='%', scale=100, digits=1):
@@ -91,47 +104,56 @@ def table(head, rows):
     return '\n'.join([':::{div} results-table', *lines, ':::'])
 
 
-def beside_the_notes(found, say):
-    "The table of the notes' accuracies beside ours for the same step."
+def all_runs(found, unit, say):
+    "The table of some recipes; `unit` is what the baseline costs in pixels."
+    head = [say('recipe', '配方'), say('seeds', '种子数'), say('pixels trained on, baseline = 1', '训练像素，基线 = 1'),
+            say('accuracy', '准确率'), say('with test time augmentation', '加测试时增强'),
+            say('negative log likelihood', '负对数似然'), say('calibration error', '校准误差'),
+            say('log likelihood after temperature scaling', '温度缩放后的负对数似然'),
+            say('calibration error after it', '温度缩放后的校准误差'), say('processor seconds', 'CPU 时间（秒）')]
     rows = []
-    for label, noted, name in NOTES:
-        percent = f'{100*noted:.2f} %' if noted else say('none given', '未给出')
-        ours = max((group for group in found if group.fits(name)), default=None,
-                   key=lambda group: (len(group.runs), group.recipe.size))
-        if ours is None:
-            rows.append([say(*label), percent, say('not measured yet', '尚未测量'), '0', NOTHING])
-            continue
-        with_tta = 'tta' in TECHNIQUES[name].changes(Recipe())
-        accuracy = mean_and_range(ours.runs.accuracy_tta if with_tta else ours.runs.accuracy)
-        rows.append([say(*label), percent, accuracy, f'{len(ours.runs)}', ours.label(say)])
-    return table([say('step', '步骤'), say('the notes', '笔记'), say('measured here', '本课程实测'), say('seeds', '种子数'),
-                  say('our recipe', '我们的配方')], rows)
-
-
-def all_runs(found, say):
-    "The table of all recipes of a dataset."
-    head = [say('recipe', '配方'), say('seeds', '种子数'), say('accuracy', '准确率'),
-            say('with test time augmentation', '加测试时增强'), say('negative log likelihood', '负对数似然'),
-            say('calibration error', '校准误差'), say('processor seconds', '处理器时间（秒）')]
-    rows = [[group.label(say), f'{len(group.runs)}', mean_and_range(group.runs.accuracy),
-             mean_and_range(group.runs.accuracy_tta), mean_and_range(group.runs.nll, '', 1, 3),
-             mean_and_range(group.runs.ece, '', 1, 3), mean_and_range(group.runs.cpu_seconds, '', 1, 0)]
-            for group in found]
+    for group in found:
+        runs, small = group.runs, partial(mean_and_range, unit='', scale=1, digits=3)
+        timed = runs.cpu_seconds[runs.device.str.startswith('CPU')]        # a GPU's runs were many at once
+        rows.append([f'<span class="anchor" id="{group.anchor}"></span>{group.label(say)}', f'{len(runs)}',
+                     f'{group.pixels/unit:.2f}', mean_and_range(runs.accuracy), mean_and_range(runs.accuracy_tta),
+                     small(runs.nll), small(runs.ece), small(runs.nll_scaled), small(runs.ece_scaled),
+                     mean_and_range(timed, '', 1, 0)])
     return table(head, rows)
 
 
+def beside_the_notes(found, unit, say):
+    "The table of the notes' ladder beside the same steps of ours."
+    rows = []
+    for label, noted, changes in NOTES:
+        percent = f'{100*noted:.2f} %' if noted else say('none given', '未给出')
+        wanted = replace(Recipe(bf16=False), **changes | dict(tta=0))
+        ours = next((group for group in found if replace(group.recipe, dataset='auto', split='') == wanted), None)
+        measured = [say('not measured yet', '尚未测量'), '0', NOTHING]
+        if ours:
+            accuracy = mean_and_range(ours.runs.accuracy_tta if 'tta' in changes else ours.runs.accuracy)
+            measured = [accuracy, f'{len(ours.runs)}', f'{ours.pixels/unit:.2f}']
+        rows.append([say(*label), percent, *measured])
+    return table([say('step', '步骤'), say('the notes', '笔记'), say('measured here', '本课程实测'), say('seeds', '种子数'),
+                  say('our cost, baseline = 1', '我们的花费，基线 = 1')], rows)
+
+
 def figure(found, name):
-    "A cell with the accuracies of all recipes of a dataset, a dot for each seed."
+    "A cell with the accuracies of some recipes, a dot for each seed."
     means = [mean_and_range(group.runs.accuracy) for group in found]
     labels = [(group.label(partial(say, language='en')), group.label(partial(say, language='zh')), group.colour)
               for group in found]
     told_en = '; '.join(f'{en} {mean}' for (en, *_), mean in zip(labels, means))
     told_zh = '；'.join(f'{zh} {mean}' for (_, zh, _), mean in zip(labels, means))
-    shown = plot_runs([group.runs for group in found], labels,
-                      f'Validation accuracy on {name.capitalize()}, a dot for each seed: {told_en}.',
-                      f'{name.capitalize()} 上的验证准确率，每个种子一个点：{told_zh}。', size=(8, .6 + .42*len(found)))
-    output = nbformat.v4.new_output('display_data', data={'text/html': shown._repr_html_()})
-    return nbformat.v4.new_code_cell(f'#| echo: false\nplot_runs({name!r})', outputs=[output])
+    return shown(plot_runs([group.runs for group in found], labels,
+                           f'Validation accuracy on {name}, a dot for each seed: {told_en}.',
+                           f'{name} 上的验证准确率，每个种子一个点：{told_zh}。', size=(8, .8 + .42*len(found))))
+
+
+def shown(still):
+    "A cell that shows a figure."
+    output = nbformat.v4.new_output('display_data', data={'text/html': still._repr_html_()})
+    return nbformat.v4.new_code_cell('#| echo: false', outputs=[output])
 
 
 def pair(text):
@@ -140,53 +162,48 @@ def pair(text):
             for language in LANGUAGES]
 
 
-def opening(n_runs, say):
-    "The title, and how to read the page."
-    return say(
-        '# Measured results\n\n'
-        '> Every run behind a figure of the course, with its seeds, beside the figures of the notes.\n\n'
-        f'{n_runs} runs so far. Each trained an xresnet from scratch; a cell gives the mean over its seeds, then the '
-        'lowest and the highest. Differences smaller than that range are luck.',
-        '# 实测结果\n\n> 课程中每个数字背后的训练：各个种子的结果，以及笔记里的数字。\n\n'
-        f'目前共 {n_runs} 次训练，都从头训练一个 xresnet。每格先写各种子的均值，再写最低和最高；'
-        '差别比这个范围还小，就只是运气。')
+def prose(name, **values):
+    "The cells with a passage of text/results.en.md and of the Chinese, with `values` in their places."
+    def passage(language):
+        text = (TEXT/f'results.{language}.md').read_text(encoding='utf-8')
+        return text.split(f'<!-- {name} -->\n')[1].split('<!-- ')[0].strip().format(**values)
+    return pair(lambda say: say(*map(passage, LANGUAGES)))
 
 
-def notes_section(name, n_train, n_val, found, say):
-    "The notes' ladder beside the same steps on the dataset `name`."
-    told = say(
-        'The notes trained an xresnet50 on Imagenette at full size on a GPU, each recipe once, with validation images '
-        f'from a random split. Here an xresnet18 learns from {n_train:,} photographs of {name.capitalize()} and is '
-        f'judged by {n_val:,}. Compare the steps from row to row, not the heights.',
-        '笔记在 GPU 上用全尺寸的 Imagenette 训练 xresnet50，每个配方只跑一次，验证集随机划分。'
-        f'这里从 {name.capitalize()} 的 {n_train:,} 张照片中训练 xresnet18，用 {n_val:,} 张评判。'
-        '要比的是行与行之间的变化，不是绝对高低。')
-    return '\n\n'.join([say('## Beside the notes', '## 和笔记对照'), told, beside_the_notes(found, say)])
+def whole(runs):
+    "The cells about the runs on all photographs of the official split: what pays, and the notes' steps."
+    runs = runs[(runs.arch == Recipe.arch) & (runs.splitter == 'folders') & (runs.train_images == 0)]
+    if not len(runs): return []
+    still = plot_costs(costs(runs[runs.wrong_labels == 0], Recipe()), 'What each recipe costs.', '各配方的花费。')
+    unit = pixels_seen(Recipe())*runs.n_train.max()
+    return [*prose('costs'), shown(still), *prose('notes'), *pair(partial(beside_the_notes, groups(runs), unit))]
 
 
-def heading(name, n_train, n_val, say):
-    "The title of a dataset's part."
-    return f'## {name.capitalize()}\n\n' + say(f'{n_train:,} training and {n_val:,} validation images.',
-                                               f'{n_train:,} 张训练图，{n_val:,} 张验证图。')
-
-
-def closing(devices, say):
-    "On which computers the runs were measured."
-    return '\n\n'.join([say('## Where', '## 在哪里测的'), '\n'.join(f'- `{device}`' for device in devices), say(
-        'Each row of the table `results/runs.csv` also has the versions, the commit and the date of its run. '
-        '`sotalearn train` repeats one.',
-        '表 `results/runs.csv` 的每一行还记着版本、提交和日期；用 `sotalearn train` 可以重跑。')])
+def sections(found, unit, title, draws):
+    "The cells with the tables of recipes, a heading for those that may stand beside each other."
+    alike, cells = {}, []
+    for group in found: alike.setdefault(group.section(partial(say, language='en')), []).append(group)
+    for those in alike.values():
+        those.sort(key=lambda group: group.pixels)
+        cells += pair(lambda say: say('### {}: {}', '### {}：{}').format(say(*title), those[0].section(say)))
+        if draws: cells.append(figure(those, title[0]))
+        cells += pair(partial(all_runs, those, unit))
+    return cells
 
 
 def notebook(path):
     "The page of results as a notebook in both languages, from the table of runs at `path`."
     runs = read_runs(path)
-    photographs_first = sorted(DATASETS, key=lambda name: name == 'toynette')
-    parts = {name: runs[runs.dataset == name] for name in photographs_first if (runs.dataset == name).any()}
-    cells = pair(partial(opening, len(runs)))
-    for i, (name, part) in enumerate(parts.items()):
-        found, sizes = groups(part), (int(part.n_train.max()), int(part.n_val.max()))
-        if i == 0: cells += pair(partial(notes_section, name, *sizes, found))
-        cells += [*pair(partial(heading, name, *sizes)), figure(found, name), *pair(partial(all_runs, found))]
-    cells += pair(partial(closing, sorted(runs.device.dropna().unique())))
-    return nbformat.v4.new_notebook(cells=cells)
+    runs = runs.reindex(columns=runs.columns.union(['nll_scaled', 'ece_scaled'], sort=False))
+    part = pd.Series('earlier', runs.index).mask(runs.dataset == 'toynette', 'toynette')
+    part = part.mask(runs.split == OFFICIAL, 'official')
+    cells = [*prose('opening', n=len(runs)), *whole(runs[part == 'official'])]
+    for name, title in TITLES.items():
+        rows = runs[part == name]
+        if not len(rows): continue
+        sizes = {column: int(rows[column][rows.splitter == 'folders'].max()) for column in ('n_train', 'n_val')}
+        found = groups(rows, '' if name == 'official' else f'{name}-')
+        cells += [*prose(name, official=OFFICIAL, **sizes),
+                  *sections(found, pixels_seen(Recipe())*sizes['n_train'], title, draws=name != 'earlier')]
+    devices = '\n'.join(f'- `{device}`' for device in sorted(runs.device.dropna().unique()))
+    return nbformat.v4.new_notebook(cells=[*cells, *prose('closing', devices=devices)])

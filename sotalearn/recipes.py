@@ -249,7 +249,7 @@ def techniques_in(changed:list, # names of fields of `Recipe`, as `changed_field
 
 def colour_of(changed:list, # names of fields of `Recipe`, as `changed_fields` gives them
              )->str:
-    "The colour of a recipe: its one technique's, the accent for several, ink for another change, the baseline's for none."
+    "A recipe's colour: its technique's, the accent for several, ink for another change, the baseline's for none."
     colours = {technique.colour for technique in techniques_in(changed).values()}
     if len(colours) == 1: return colours.pop()
     return COLOURS['accent' if colours else 'ink' if changed else 'baseline']

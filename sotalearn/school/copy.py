@@ -24,6 +24,7 @@ _KERNEL = dict(name='python3', display_name='Python 3 (ipykernel)', language='py
 _LANGUAGE_INFO = dict(name='python', version=platform.python_version(), mimetype='text/x-python', file_extension='.py',
                       codemirror_mode=dict(name='ipython', version=3), nbconvert_exporter='python',
                       pygments_lexer='ipython3')
+_TO_RESULTS = re.compile(r'\[([^\]]+)\]\(results\.html#[^)\s]+\)')         # that page is on the site alone
 _WIDGET = 'application/vnd.jupyter.widget-view+json'
 
 
@@ -60,6 +61,7 @@ def _for_learners(cell, language, dropped):
     if tags & (set(LANGUAGES) - {language}): return None
     cell = deepcopy(cell)
     cell.metadata.pop('tags', None)
+    if cell.cell_type == 'markdown': cell.source = _TO_RESULTS.sub(r'\1', cell.source)
     if cell.cell_type == 'code':
         if dropped & _directives(cell.source): return None
         _code_for_learners(cell, language)
