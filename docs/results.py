@@ -8,8 +8,9 @@ import nbformat
 import pandas as pd
 
 from sotalearn.bookkeeping import pixels_seen
+from sotalearn.datasets import OFFICIAL
 from sotalearn.demos.plots import costs, plot_costs, plot_runs
-from sotalearn.recipes import OFFICIAL, Recipe, changed_fields, colour_of, read_runs, recipe_of, techniques_in
+from sotalearn.recipes import Recipe, changed_fields, colour_of, read_runs, recipe_of, techniques_in
 from sotalearn.settings import LANGUAGES, say
 
 TEXT = Path(__file__).parent/'text'

@@ -14,10 +14,10 @@ import pandas as pd
 from scipy import stats
 
 from .checks import check_limits, check_number, check_whole
-from .recipes import OFFICIAL, course_recipes
+from .recipes import course_recipes
 
 # %% ../nbs/08_state_of_the_art.ipynb #f6493864
-RECIPES = course_recipes(dataset='imagenette-160', split=OFFICIAL, bf16=False)
+RECIPES = course_recipes(dataset='imagenette-160', bf16=False)
 
 # %% ../nbs/08_state_of_the_art.ipynb #a438423d
 def mean_interval(values, # n finite numbers, such as the accuracies of n seeds
@@ -120,7 +120,9 @@ def compare(recipes:dict, # from names to `Recipe`, the baseline first; of one d
 
 def _with_interval(value, low, high, sign=''):
     "A share and its interval in percent, such as '68.7 (65.6 to 71.9)'; `sign` is '+' for a difference."
-    def percent(share): return '0.0' if abs(share) < .0005 else f'{100*share:{sign}.1f}'.replace('-', '−')
+    def percent(share):
+        digits = 2 if 0 < abs(share) < .0005 and share != value else 1       # it shows on which side of zero it ends
+        return f'{100*share:{sign}.{digits}f}'.replace('-', '−') if share and round(share, 6) else '0.0'
     if math.isnan(value): return '-'
     return percent(value) if math.isnan(low) else f'{percent(value)} ({percent(low)} to {percent(high)})'
 
@@ -134,7 +136,7 @@ def verdict(table:pd.DataFrame, # from `compare`
 
 
 def readable(table:pd.DataFrame, # from `compare`
-            )->pd.DataFrame: # text; `cost` in pixels trained on; `training time` in processor seconds, both to the first's
+            )->pd.DataFrame: # text; `cost` (pixels trained on) and `training time` (processor) in units of the first's
     "A table of `compare` as a reader wants it: percent, points and intervals in one cell each, and the verdict."
     base, rows = table.iloc[0], []
     for name, row in table.iterrows():

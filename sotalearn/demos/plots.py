@@ -358,20 +358,25 @@ def _cost_label(recipe, say):
     return ', '.join(names)
 
 
-def _apart(heights, gap):
-    "`heights`, which rise, moved apart to at least `gap` with their middle kept."
+def _apart(heights, gap, taken=()):
+    "`heights`, which rise, moved up to lie at least `gap` apart, from those that are `taken`, too."
     moved = []
-    for height in heights: moved.append(max([height, *[below + gap for below in moved[-1:]]]))
-    shift = (sum(moved) - sum(heights))/len(moved)
-    return [height - shift for height in moved]
+    for height in heights:
+        height = max([height, *[below + gap for below in moved[-1:]]])
+        for other in sorted(taken):
+            if abs(height - other) < gap: height = other + gap
+        moved.append(height)
+    return moved
 
 
-def _draw_costs(ax, group, gap, say):
-    "The recipes of one cost: marks side by side, and their names beside them."
-    group = group.sort_values('mean')
-    cost, is_left = group.cost.iloc[0], group.cost.iloc[0] < 1
+def _draw_costs(ax, group, others, gap, say):
+    "The recipes of one cost: marks side by side, and their names beside them, where `others` leave room."
+    group, cost = group.sort_values('mean'), group.cost.iloc[0]
+    beyond = others[(others.cost > cost) & (others.cost < 1.8*cost)]
+    is_left = len(beyond) > 0 and beyond.cost.min() < 1.12*cost
     side = cost/1.09 if is_left else cost*1.05**len(group)
-    for i, (row, height) in enumerate(zip(group.itertuples(), _apart(list(group['mean']), gap))):
+    heights = _apart(group['mean'] - .4*gap*(len(group) - 1), gap, () if is_left else beyond['mean'])
+    for i, (row, height) in enumerate(zip(group.itertuples(), heights)):
         colours = {technique.colour for technique in _techniques(row.recipe).values()} or {COLOURS['baseline']}
         colour = colours.pop() if len(colours) == 1 else COLOURS['accent']
         x, shape = cost*1.05**i, _SHAPES.get(row.recipe.size, 'D')
@@ -396,11 +401,11 @@ def plot_costs(table:'DataFrame', # from `costs`
         lines = [ax.plot(plain.cost, plain[column], color=COLOURS[colour], ls=style, zorder=0, label=say(*label))[0]
                  for column, colour, style, label in (('mean', 'baseline', '-', ('plain at 64 px', '64 px，不加技巧')),
                                                       ('tta', 'tta', '--', ('the same with TTA', '同上，加 TTA')))]
-        for _, group in table.groupby('cost'): _draw_costs(ax, group, gap, say)
+        for _, group in table.groupby('cost'): _draw_costs(ax, group, table, gap, say)
         shapes = [Line2D([], [], color=COLOURS['ink'], ls='', marker=shape, label=f'{size} px')
                   for size, shape in _SHAPES.items()]
         ax.legend(handles=[*shapes, *lines], frameon=False, loc='lower right', fontsize=8)
-        ax.set(xscale='log', xlim=(.4, 3*table.cost.max()), ylabel=say('validation accuracy, %', '验证准确率（%）'),
+        ax.set(xscale='log', xlim=(.4, 2.4*table.cost.max()), ylabel=say('validation accuracy, %', '验证准确率（%）'),
                xlabel=say('pixels trained on; the baseline is 1', '训练用的像素数（以基线为 1）'))
         ticks = [2**i for i in range(20) if 2**i <= table.cost.max()]
         ax.set_xticks(ticks, map(str, ticks))
