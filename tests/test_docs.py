@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 
 from lab import CHROMIUM, FLAGS
+from sotalearn.recipes import measured_runs
 from sotalearn.settings import LANGUAGES
 
 ROOT = Path(__file__).parent.parent
@@ -190,11 +191,8 @@ def test_the_page_of_results_tells_what_the_table_says(site):
     runs = pd.read_csv(ROOT/'results'/'runs.csv', keep_default_na=False)
     page = re.sub(r'<[^>]+>', ' ', text_of(site, 'en', 'results'))
     assert f'{len(runs)} runs so far' in page
-    raw = runs.normalize.astype(str) == 'False'
-    plain = runs[(runs.dataset == 'imagenette-160') & raw & (runs['size'] == 64)]
-    assert len(plain) >= 3
-    shown = 100*plain.accuracy
-    assert f'{shown.mean():.1f} % ({shown.min():.1f}–{shown.max():.1f})' in page
+    plain = 100*measured_runs().accuracy
+    assert len(plain) == 5 and f'{plain.mean():.1f} % ({plain.min():.1f}–{plain.max():.1f})' in page
     for noted in ('82.52 %', '82.45 %', '86.33 %', '87.38 %'): assert noted in page
 
 

@@ -17,7 +17,7 @@ _LUCK = np.random.default_rng(8).standard_normal((40, 12))     # of forty experi
 _CONTROLS = (
     Slider('seeds', ('seeds of each experiment', '每次实验的种子数'), 2, 12, 1, start=2, stored=5),
     Slider('difference', ('true difference, points', '真实差值（百分点）'), 0, 4, .1, start=2, stored=2),
-    Slider('spread', ('spread of the differences, points', '差值的散布（百分点）'), .2, 2, .1, start=.2, stored=1.8))
+    Slider('spread', ('spread of the differences, points', '差值的标准差（百分点）'), .2, 2, .1, start=.2, stored=1.8))
 
 
 def _counted(n, share):
@@ -29,7 +29,7 @@ def _counted(n, share):
 def _told(seeds, difference, spread):
     "The experiments, in English and in Chinese."
     return (f'Forty intervals from {seeds} seeds each, true difference {difference:.1f}, spread {spread:.1f} points. ',
-            f'四十个区间，每个来自 {seeds} 个种子，真实差值 {difference:.1f}，散布 {spread:.1f} 个百分点。')
+            f'四十个区间，每个来自 {seeds} 个种子，真实差值 {difference:.1f}，标准差 {spread:.1f} 个百分点。')
 
 # %% ../../nbs/demos/seeds.ipynb #dd000013
 def seeds_demo(language:str=None, # 'en' or 'zh'; that of the settings by default

@@ -1,0 +1,119 @@
+"""Every figure of the prose is held by code, and the page of results tells its rows apart."""
+import importlib
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from sotalearn.experiments import paired_difference
+from sotalearn.recipes import course_table, measured_runs
+
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = ROOT/'nbs'
+PROSE = [*sorted(NOTEBOOKS.glob('[0-9]*.ipynb')), NOTEBOOKS/'index.ipynb', NOTEBOOKS/'questions'/'questionnaire.ipynb']
+# What is no run of ours: the level of every interval, and what the notes got.
+GIVEN = {95., 82.4, 86.3, 3.9, 87.4}
+NUMBER = r'(?<![\w.])[+−-]?\d+(?:\.\d+)?'
+
+
+def figures(text):
+    "The numbers in percent or points of an English text, with those of the bracket behind."
+    text = re.sub(r'\$\$.+?\$\$|\$[^$\n]+\$|```.*?```|`[^`]+`|\]\([^)]*\)', ' ', text, flags=re.S)
+    several = rf'(?:{NUMBER}(?:\s*(?:to|and|or|,|against|from)\s*)?)+'
+    marked = re.finditer(rf'{several}\s*(?:%|points?\b)(?:\]?\s*\([^)]*\))?', text)
+    return [float(number.replace('−', '-')) for found in marked for number in re.findall(NUMBER, found[0])]
+
+
+def not_held(cells):
+    "The figures of the English prose that stand in no cell that checks, as percent or as a share."
+    code = [cell.source for cell in cells if cell.cell_type == 'code']
+    checks = '\n'.join(source for source in code if re.search(r'\bassert\b|\btest_\w+\(', source))
+    known = {float(number) for number in re.findall(r'(?<![\w.])\d*\.?\d+(?:e-?\d+)?', checks)}
+    prose = [cell.source for cell in cells if cell.cell_type == 'markdown' and 'en' in cell.metadata.get('tags', [])]
+    def is_held(figure): return any(abs(abs(figure)*scale - number) < 1e-9 for scale in (1, .01) for number in known)
+    return [figure for text in prose for figure in figures(text)
+            if figure not in GIVEN and not is_held(figure)]
+
+
+@pytest.mark.parametrize('path', PROSE, ids=lambda path: path.stem)
+def test_every_figure_of_a_chapter_stands_in_its_checks(path):
+    assert not_held(nbformat.read(path, as_version=4).cells) == []
+
+
+def test_a_figure_that_nothing_holds_is_found():
+    prose = nbformat.v4.new_markdown_cell('Mixup is worse by [1.7 points (1.1 to 2.4)](results.html#a).',
+                                          metadata=dict(tags=['en']))
+    held, other = (nbformat.v4.new_code_cell(f'#| hide\ntest_close(gap, {gap})')
+                   for gap in ([1.7, 1.1, 2.4], [1.7, 1.1]))
+    assert not_held([prose, held]) == [] and not_held([prose, other]) == [2.4]
+
+
+@pytest.fixture(scope='module')
+def page():
+    "The page of results: its English text."
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT/'docs'))
+        nb = importlib.import_module('results').notebook(course_table())
+    return '\n\n'.join(cell.source for cell in nb.cells if 'en' in cell.metadata.get('tags', []))
+
+
+def rows_of(page):
+    "{heading: the rows of its table}, each row its cells."
+    parts = re.split(r'^#{2,3} ', page, flags=re.M)[1:]
+    return {part.split('\n')[0]: [line.split(' | ') for line in part.split('\n') if line.startswith('| <span')]
+            for part in parts}
+
+
+def test_no_two_rows_of_results_have_one_name(page):
+    anchors = re.findall(r'<span class="anchor" id="([^"]+)"', page)
+    names = [(heading.split(':')[0], re.sub('<.*>', '', row[0]))
+             for heading, rows in rows_of(page).items() for row in rows]
+    assert len(anchors) == len(set(anchors)) == len(set(names)) > 30
+
+
+def test_rows_of_one_table_share_size_and_training_set_and_tell_their_cost(page):
+    for heading, rows in rows_of(page).items():
+        shared = {tuple(re.findall(r'(?<=>)\d+ px|[\d,]+ training images|xresnet\d+', row[0])) for row in rows}
+        assert len(shared) <= 1, heading
+        assert all(re.fullmatch(r'\d+\.\d\d', row[2]) for row in rows), heading
+
+
+def test_earlier_runs_stand_apart_and_say_so(page):
+    official, earlier = page.index('## Imagenette-160, the official split'), page.index('## Earlier runs')
+    assert official < earlier and 'No sentence of the course rests on them' in page[earlier:]
+    assert 'id="earlier-' not in page[:earlier] and 'bfloat16' not in page[official:earlier]
+
+
+def test_figures_lead_to_their_rows(page):
+    anchors = set(re.findall(r'id="([^"]+)"', page))
+    sources = [cell.source for path in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in path.parts
+               for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == 'markdown']
+    links = [link for source in sources for link in re.findall(r'\]\(results\.html#([^)]+)\)', source)]
+    assert len(links) > 20 and set(links) <= anchors
+
+
+def apart(change, base=(), column='accuracy', to='accuracy'):
+    "The difference of two recipes in points as the README tells it, with its interval."
+    ours, theirs = (measured_runs(**dict(fields)).set_index('seed') for fields in (change, base))
+    both = ours.index.intersection(theirs.index)
+    found = paired_difference(ours[column][both], theirs[to][both])
+    difference, low, high = (f'{100*value:+.1f}'.replace('-', '−') for value in found)
+    return f'{difference} ({low} to {high})'
+
+
+def test_the_readme_says_what_the_runs_say():
+    text = (ROOT/'README.md').read_text(encoding='utf-8')
+    plain = measured_runs()
+    assert f'**{100*plain.accuracy.mean():.1f} %**' in text and len(plain) == 5
+    assert '{:,} training and {:,} validation'.format(plain.n_train.iloc[0], plain.n_val.iloc[0]) in text
+    large, long = dict(size=128), dict(size=32, epochs=80)
+    claims = {
+        'Three more epochs': apart(dict(epochs=8)), 'TTA': apart({}, column='accuracy_tta'),
+        'Small pictures first': apart(dict(large, stages='6x64', epochs=2), large),
+        'Mixup in five epochs': apart(dict(mixup=.4)), 'CutMix in five epochs': apart(dict(cutmix=1.)),
+        'Mixup in eighty': apart(dict(long, mixup=.4), long), 'CutMix in eighty': apart(dict(long, cutmix=1.), long)}
+    for claim, told in claims.items():
+        assert re.search(rf'^\| {claim}[^|]*\| {re.escape(told)}', text, flags=re.M), claim
+    for undecided in (dict(normalize=False), dict(smoothing=.1), dict(stages='6x32', epochs=2)):
+        assert re.search(r'\(−.* to \+', apart(undecided)) and 'cannot tell' in text
