@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from matplotlib.figure import Figure
 
+from sotalearn.datasets import SPLITS
 from sotalearn.demos import plots
 from sotalearn.experiments import compare, readable
 from sotalearn.recipes import TECHNIQUES, Technique, append_run, course_recipes
@@ -27,7 +28,7 @@ def table(invented, tmp_path):
     for name, accuracy in (('baseline', .5), ('invented', .6)):
         for seed in (1, 2, 3):
             measured = dict(accuracy=accuracy + seed/100, seconds=2., cpu_seconds=2., n_train=20, n_val=10,
-                            device='CPU', commit='abc', date='2026-01-01')
+                            device='CPU', commit='abc', date='2026-01-01', split=SPLITS['toynette'])
             append_run(asdict(replace(offered[name], seed=seed)) | measured, tmp_path/'runs.csv')
     return tmp_path/'runs.csv'
 
