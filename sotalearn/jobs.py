@@ -116,22 +116,30 @@ def _every_second(tick):
 
 @contextmanager
 def _no_interrupts():
-    "Ctrl-C does nothing here, nor to the processes that are started meanwhile: they inherit that."
-    try: before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except ValueError: before = None            # not in the main thread, which alone may set it
+    """Ctrl-C waits until this is over, and never reaches the threads and processes that begin meanwhile.
+
+    Nor those that such a thread starts later: joblib replaces a process that holds too much memory, and until that one
+    has imported `_ignore_interrupts`, Ctrl-C would end it with a traceback."""
+    if not hasattr(signal, 'pthread_sigmask'):              # Windows
+        yield
+        return
+    from multiprocessing import resource_tracker            # not above: not on Windows
+    resource_tracker.ensure_running()                       # which, begun meanwhile, would let Ctrl-C in again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try: yield
-    finally:
-        if before is not None: signal.signal(signal.SIGINT, before)
+    finally: signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _parallel(calls, **how):
     "What joblib gives back of each call, as soon as it is over; what is not over when we leave is ended."
-    with _no_interrupts(): outcomes = Parallel(return_as='generator_unordered', batch_size=1, **how)(calls)
-    try: yield from outcomes
+    outcomes = None
+    try:
+        with _no_interrupts(): outcomes = Parallel(return_as='generator_unordered', batch_size=1, **how)(calls)
+        yield from outcomes
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')         # that it ends what we no longer wait for
-            outcomes.close()
+            if outcomes: outcomes.close()
 
 
 def _reports(folder):

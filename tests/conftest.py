@@ -1,7 +1,23 @@
 """What all tests share."""
 import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+
+from sotalearn.datasets import DATASETS, dataset_folder
+
+
+def pytest_configure(config):
+    "A fastai folder for these tests alone, of which nothing is left afterwards; the user's datasets can be read there."
+    if hasattr(config, 'workerinput'): return                   # the process that started this one has made it
+    home = TemporaryDirectory(prefix='sotalearn-tests-')
+    config.add_cleanup(home.cleanup)
+    data = Path(home.name)/'data'
+    data.mkdir()
+    for folder in map(dataset_folder, DATASETS[1:]):
+        if folder.is_dir(): (data/folder.name).symlink_to(folder.resolve())
+    os.environ['FASTAI_HOME'] = home.name
 
 
 @pytest.hookimpl(optionalhook=True)
