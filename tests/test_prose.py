@@ -8,10 +8,12 @@ import pytest
 
 from sotalearn.experiments import paired_difference
 from sotalearn.recipes import course_table, measured_runs
+from sotalearn.school.copy import in_language
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT/'nbs'
 PROSE = [*sorted(NOTEBOOKS.glob('[0-9]*.ipynb')), NOTEBOOKS/'index.ipynb', NOTEBOOKS/'questions'/'questionnaire.ipynb']
+FIGURE = '(a figure)'
 # What is no run of ours: the level of every interval, and what the notes got.
 GIVEN = {95., 82.4, 86.3, 3.9, 87.4}
 NUMBER = r'(?<![\w.])[+−-]?\d+(?:\.\d+)?'
@@ -54,8 +56,15 @@ def page():
     "The page of results: its English text."
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT/'docs'))
-        nb = importlib.import_module('results').notebook(course_table())
-    return '\n\n'.join(cell.source for cell in nb.cells if 'en' in cell.metadata.get('tags', []))
+        nb = in_language(importlib.import_module('results').notebook(course_table()), 'en')
+    return '\n\n'.join(cell.source if cell.cell_type == 'markdown' else FIGURE for cell in nb.cells)
+
+
+def test_what_pays_is_a_figure_and_so_is_each_table_but_the_earlier_ones(page):
+    assert page.index('## What pays') < page.index(FIGURE) < page.index('## Beside the notes')
+    earlier = page.index('## Earlier runs')
+    tables = sum('| <span' in part for part in page[:earlier].split(':::{div} results-table'))
+    assert page[:earlier].count(FIGURE) == 1 + tables and FIGURE not in page[earlier:]
 
 
 def rows_of(page):
