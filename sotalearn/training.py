@@ -6,22 +6,20 @@
 __all__ = ['BFloat16', 'ChannelsLast', 'make_learner', 'train']
 
 # %% ../nbs/02_baseline.ipynb #ef67db78
-from .checks import check_choice, check_number
+from .checks import check_choice
 from .checkpoints import (Checkpoints, SeedEpochs, find_checkpoint, remove_checkpoint, run_facts,
                                     seed_epoch)
-from .data import dataset, dataset_name, get_dls, is_cached
+from .data import dataset, dataset_name, get_dls
 from .files import course_folder
 from .models import make_model
 from .pictures import check_split
-from .recipes import COLUMNS, Recipe, append_run, epochs_of, measured_runs, own_table, read_runs
+from .recipes import Recipe, append_run, epochs_of, measured_runs, own_table, read_runs
+from .rows import check_measure, how_computed, judged, origin
 from .settings import settings
-from .speed import BF16_FROM, KeepPace, Timing, Way, fused_adam, processor, quickest, threads_set, timings
+from .speed import BF16_FROM, KeepPace, Timing, Way, fused_adam, quickest, threads_set, timings
 from fastai.vision.all import *             # after sotalearn, which silences a warning of fastai's
-import platform, subprocess, time
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import datetime, timezone     # after fastai, which has a `datetime` of its own
-from importlib.metadata import version
 
 # %% ../nbs/02_baseline.ipynb #3198b04e
 class BFloat16(Callback):
@@ -44,7 +42,7 @@ class BFloat16(Callback):
 
     def after_pred(self): self.learn.pred = self.pred.float()
 
-# %% ../nbs/02_baseline.ipynb #2371dc4d
+
 class ChannelsLast(Callback):
     "Run the model with the colours of a pixel side by side in memory; `BFloat16` does so anyway."
     def before_fit(self): self.model.to(memory_format=torch.channels_last)
@@ -59,18 +57,6 @@ def _in_the_fastest_way(learn, way):
     learn.paces = alike or [Timing(learn.way, 1.)]                                    # of a way from elsewhere none
     if learn.way.bf16: learn.add_cb(BFloat16())
     elif learn.way.channels_last: learn.add_cb(ChannelsLast())
-
-
-def _how(learn):
-    "What a run used, in words."
-    if learn.way is None: return 'plain'
-    threads = sorted({learn.way.threads, *learn.threads_used})
-    number = ' to '.join(map(str, threads))
-    words = ['fused AdamW', 'bfloat16' if learn.way.bf16 else 'float32',
-             'channels last' if learn.way.channels_last else '',
-             f'{number} thread{"s"*(threads != [1])}' if learn.dls.device.type == 'cpu' else '',
-             'cached pictures' if is_cached(learn.dls) else '']
-    return ', '.join(word for word in words if word)
 
 # %% ../nbs/02_baseline.ipynb #f0e370c9
 def make_learner(recipe:Recipe, # what is to be trained
@@ -92,59 +78,6 @@ def make_learner(recipe:Recipe, # what is to be trained
     if not plain: _in_the_fastest_way(learn, way)
     learn.recipe = replace(learn.recipe, bf16=bool(learn.way and learn.way.bf16))
     return learn
-
-# %% ../nbs/02_baseline.ipynb #7c321f06
-def _device(device):
-    "The name of the machine part that trains, e.g. 'NVIDIA H100' or 'CPU (2 cores) Intel(R) Xeon(R) …'."
-    if device.type == 'cuda': return torch.cuda.get_device_name(device)
-    return f'{device.type.upper()} ({os.cpu_count()} cores) {processor()}'
-
-
-def _versions():
-    "What the result may depend on, as 'python 3.11.7, torch 2.15.0, …'."
-    packages = ', '.join(f'{name} {version(name)}' for name in ('torch', 'fastai', 'sotalearn'))
-    return f'python {platform.python_version()}, {packages}'
-
-
-def _commit():
-    "The commit of the clone that runs, with + where it was changed since; empty outside a clone."
-    clone = course_folder('chapters').parent
-    if not (clone/'.git').exists() or not shutil.which('git'): return ''
-
-    def git(*words): return subprocess.run(['git', '-C', clone, *words], capture_output=True, text=True).stdout.strip()
-    return git('rev-parse', '--short', 'HEAD') + ('+' if git('status', '--porcelain', '--', 'sotalearn') else '')
-
-
-def _origin(learn):
-    "Where, with what and when a row was made."
-    return dict(n_train=len(learn.dls.train_ds), n_val=len(learn.dls.valid_ds), device=_device(learn.dls.device),
-                versions=_versions(), commit=_commit(), date=datetime.now(timezone.utc).isoformat(timespec='seconds'))
-
-
-_OF_MEASURE = {'ece', 'temperature', 'nll_scaled', 'ece_scaled'}        # columns that are left to `measure`
-
-
-def _check_measure(measure, classes):
-    "Try `measure` on a made-up answer, that a mistake in it does not cost a training."
-    tried = measure(torch.full((classes, classes), 1/classes), torch.arange(classes))
-    for name, value in tried.items():
-        if name in set(COLUMNS) - _OF_MEASURE: raise ValueError(f'measure must return new columns, got {name!r}')
-        check_number(value, f'measure: {name}')
-
-
-def _judged(learn, measure):
-    "What a trained learner is worth, as columns of the table."
-    train_loss, valid_loss, plain = learn.recorder.values[-1]     # get_preds() and tta() would clear them
-    with learn.no_bar():
-        probs, targets = learn.get_preds()
-        views = learn.recipe.tta
-        with_tta = round(accuracy(*learn.tta(n=views)).item(), 6) if views else ''
-    nll = F.nll_loss(probs.clamp_min(1e-12).log(), targets).item()
-    more = measure(probs, targets) if measure else {}
-    numbers = dict(train_loss=train_loss, valid_loss=valid_loss, nll=nll,
-                   confidence=probs.max(dim=1).values.mean().item(), **more)
-    rounded = {name: round(number, 6) for name, number in numbers.items()}
-    return dict(accuracy=round(plain, 6), accuracy_tta=with_tta, **rounded)
 
 # %% ../nbs/02_baseline.ipynb #1b2719de
 @contextmanager
@@ -169,7 +102,7 @@ def _run(learn, fit, measure, checkpoints):
     spent = dict(seconds=round(seconds, 1), cpu_seconds=round(cpu_seconds, 1),
                  images_per_second=round(images/seconds, 1))
     seed_epoch(learn.dls, learn.recipe.seed, learn.seed_epochs.begun)       # as for one more, for the views of TTA
-    return _judged(learn, measure) | spent
+    return judged(learn, measure) | spent
 
 
 def train(recipe:Recipe, # what is to be trained
@@ -190,14 +123,14 @@ def train(recipe:Recipe, # what is to be trained
     facts = run_facts(recipe, plain)
     kept = find_checkpoint(facts, results, resume)
     learn = make_learner(recipe, plain, Way(*kept.facts['way']) if kept and kept.facts['way'] else None)
-    if measure: _check_measure(measure, learn.dls.c)
+    if measure: check_measure(measure, learn.dls.c)
     checkpoints = Checkpoints(facts, results, learn.way, kept)
     try:
         with _at_its_pace(learn): found = _run(learn, fit, measure, checkpoints)
     except KeyboardInterrupt:
         if resume != 'auto': print(checkpoints.how_to_go_on())
         raise
-    learn.result = asdict(learn.recipe) | found | dict(how=_how(learn)) | _origin(learn)
+    learn.result = asdict(learn.recipe) | found | dict(how=how_computed(learn)) | origin(learn)
     if record:
         append_run(learn.result, results)
         remove_checkpoint(checkpoints.path)

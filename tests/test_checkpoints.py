@@ -37,7 +37,7 @@ def train_here(recipe, table, moment, **how):
         draft.write_bytes(b'half of a checkpoint')
         die()
     if moment == 'writing': checkpoints.save_file = die_halfway
-    if moment == 'judging': training._judged = die
+    if moment == 'judging': training.judged = die
     if isinstance(moment, float): threading.Thread(target=die_when_spent, daemon=True).start()
 
     def fit(learn):

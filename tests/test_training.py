@@ -6,6 +6,7 @@ from sotalearn.toynette import make_toynette
 
 training = pytest.importorskip('sotalearn.training')
 from sotalearn.models import dls_stats          # noqa: E402
+from sotalearn.recipes import COLUMNS           # noqa: E402
 from sotalearn.speed import Timing, Way         # noqa: E402
 
 
@@ -66,7 +67,7 @@ def test_small_pictures_stay_in_float32(small, size, dtype):
 def test_the_row_says_everything(trained):
     learn, table = trained
     row = training.read_runs(table).iloc[0]
-    assert len(training.read_runs(table)) == 1 and list(training.read_runs(table).columns) == list(training.COLUMNS)
+    assert len(training.read_runs(table)) == 1 and list(training.read_runs(table).columns) == list(COLUMNS)
     assert (row.n_train, row.n_val, row['size'], row.seed, row.tta) == (80, 20, 32, 5, 1)
     assert 0 <= row.accuracy <= 1 and 0 <= row.accuracy_tta <= 1 and row.seconds > 0 and row.images_per_second > 0
     assert 'torch' in row.versions and ('CPU' in row.device or torch.cuda.is_available()) and row.date.endswith('+00:00')
