@@ -5,6 +5,7 @@ import torch
 from sotalearn.toynette import make_toynette
 
 training = pytest.importorskip('sotalearn.training')
+from sotalearn.data import is_cached             # noqa: E402
 from sotalearn.models import dls_stats          # noqa: E402
 from sotalearn.recipes import COLUMNS           # noqa: E402
 from sotalearn.speed import Timing, Way         # noqa: E402
@@ -106,7 +107,7 @@ def test_the_notes_code_to_the_letter(small, tmp_path, quiet):
     threads = torch.get_num_threads()
     recipe = training.Recipe(dataset=str(small), size=32, epochs=1, bs=16)
     learn = training.train(recipe, tmp_path/'runs.csv', quiet, plain=True)
-    assert learn.opt_func is training.Adam and learn.way is None and not training.is_cached(learn.dls)
+    assert learn.opt_func is training.Adam and learn.way is None and not is_cached(learn.dls)
     assert type(learn.dls.train) is training.TfmdDL and not hasattr(learn, 'b_float16')
     row = training.read_runs(tmp_path/'runs.csv').iloc[0]
     assert (row.how, row.bf16, torch.get_num_threads()) == ('plain', False, threads)
