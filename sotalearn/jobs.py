@@ -135,7 +135,7 @@ def _parallel(calls, **how):
     outcomes = None
     try:
         with _no_interrupts(): outcomes = Parallel(return_as='generator_unordered', batch_size=1, **how)(calls)
-        yield from outcomes
+        for outcome in outcomes: yield outcome      # `yield from` would close it before we hush what that says
     finally:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')         # that it ends what we no longer wait for

@@ -1,5 +1,7 @@
 """What all tests share."""
+import multiprocessing
 import os
+from multiprocessing import forkserver
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -20,6 +22,16 @@ def pytest_configure(config):
     os.environ['FASTAI_HOME'] = home.name
 
 
+# What takes longest begins first, so that no core waits for the other in the end.
+LONGEST = ('docs', 'chapters', 'demo_browser', 'distributed', 'side_by_side', 'demo', 'questionnaire', 'cache', 'training',
+           'checkpoints')
+
+
+def pytest_collection_modifyitems(items):
+    order = {f'test_{name}.py': place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     "With several cores: the tests of a file share its fixtures and stay together; a chapter is work enough for itself."
@@ -28,7 +40,22 @@ def pytest_xdist_make_scheduler(config, log):
     class ByFileAndChapter(LoadScopeScheduling):
         def _split_scope(self, nodeid): return nodeid if 'test_chapters.py' in nodeid else nodeid.split('::')[0]
 
+    config.option.loadscopereorder = False                      # it would leave the chapters, one test each, to the end
     return ByFileAndChapter(config, log)
+
+
+@pytest.fixture(scope='session')
+def forks():
+    """Starts processes that have fastai already, one thread and matplotlib as a kernel has it.
+
+    Importing fastai anew costs each process six seconds."""
+    context = multiprocessing.get_context('forkserver')
+    context.set_forkserver_preload(['sotalearn.training', 'sotalearn.resizing', 'ipykernel.kernelapp'])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('OMP_NUM_THREADS', '1')
+        patch.setenv('MPLBACKEND', 'module://matplotlib_inline.backend_inline')
+        forkserver.ensure_running()
+    return context
 
 
 @pytest.fixture

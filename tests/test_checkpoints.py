@@ -62,18 +62,13 @@ def recorded(learn):
 
 
 @pytest.fixture(scope='module')
-def process():
-    "Starts processes that have fastai already, with one thread."
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('OMP_NUM_THREADS', '1')
-        context = multiprocessing.get_context('forkserver')
-        context.set_forkserver_preload(['sotalearn.training', 'sotalearn.resizing'])
-
-        def start(*args, **how):
-            started = context.Process(target=train_here, args=args, kwargs=how)
-            started.start()
-            return started
-        yield start
+def process(forks):
+    "Starts a process that trains."
+    def start(*args, **how):
+        started = forks.Process(target=train_here, args=args, kwargs=how)
+        started.start()
+        return started
+    return start
 
 
 @pytest.fixture(scope='module')

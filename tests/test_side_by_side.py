@@ -8,7 +8,7 @@ import textwrap
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import psutil
 import pytest
@@ -75,6 +75,13 @@ def test_it_is_told_how_far_each_task_is():
     assert {3: 3., 5: 5.} in told
 
 
+def test_what_is_left_early_is_ended_without_a_word(recwarn):
+    outcomes = side_by_side(tell_and_wait, [1, 2, 3])
+    next(outcomes)
+    outcomes.close()
+    assert not recwarn.list and not _workers_of(os.getpid())
+
+
 def test_more_jobs_than_memory_allows_are_refused(monkeypatch):
     monkeypatch.setattr(jobs, 'free_memory', lambda: int(3.5*2**30))
     monkeypatch.setattr(jobs, 'cpu_count', lambda: 16)
@@ -88,7 +95,7 @@ def test_ctrl_c_ends_every_process_and_keeps_what_is_over():
         import time
         from sotalearn.jobs import side_by_side
         try:
-            for outcome in side_by_side(lambda task, report: time.sleep(task), [0, 30, 31]):
+            for outcome in side_by_side(lambda task, report: time.sleep(task), [0, 300, 301]):
                 print(outcome.task, flush=True)
         except KeyboardInterrupt: print('stopped', flush=True)''')
     process = subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -96,10 +103,23 @@ def test_ctrl_c_ends_every_process_and_keeps_what_is_over():
     assert process.stdout.readline() == '0\n'
     workers = _workers_of(process.pid)
     os.killpg(process.pid, signal.SIGINT)               # as a terminal does: all of them at once
-    printed, complaints = process.communicate(timeout=20)
-    assert printed == 'stopped\n' and workers, complaints
+    printed, complaints = process.communicate(timeout=120)
+    assert (printed, complaints) == ('stopped\n', '') and workers
     time.sleep(.5)
     assert not any(map(psutil.pid_exists, workers))
+
+
+@pytest.mark.skipif(not hasattr(signal, 'pthread_sigmask'), reason='this system blocks no signals')
+def test_ctrl_c_never_reaches_a_process_that_is_started_later():
+    "joblib's thread replaces one that holds too much memory; before it has imported anything, Ctrl-C would end it."
+    begin, told = Event(), []
+    ask = [sys.executable, '-c', 'import signal; print(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))']
+
+    def start_later(): told.append(begin.wait() and subprocess.check_output(ask, text=True))
+    with jobs._no_interrupts(): (thread := Thread(target=start_later)).start()
+    begin.set()
+    thread.join()
+    assert told == ['True\n'] and signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 # ---------------------------------------------------------------- a comparison
@@ -178,6 +198,7 @@ def free_port():
 @pytest.fixture(scope='module')
 def cluster(tmp_path_factory):
     "The address of a scheduler with two workers, and these; each has a process group of its own."
+    from distributed import Client
     folder, address = tmp_path_factory.mktemp('cluster'), f'tcp://127.0.0.1:{free_port()}'
     environment = dict(os.environ, PYTHONPATH=os.pathsep.join([str(HERE.parent), str(HERE)]), OMP_NUM_THREADS='1')
 
@@ -193,6 +214,7 @@ def cluster(tmp_path_factory):
                 if not probe.connect_ex(('127.0.0.1', int(address.rpartition(':')[2]))): break
             time.sleep(.2)
         started += [start('worker', address, '--nthreads', '1', '--name', name) for name in ('one', 'two')]
+        with Client(address, timeout=60, set_as_default=False) as client: client.wait_for_workers(2, timeout=120)
         yield address, dict(one=started[1], two=started[2])
     finally:
         for process in started:
@@ -227,7 +249,6 @@ def _kill_in_the_middle(address, worker, checkpoints):
 def test_a_cluster_of_which_a_worker_dies_does_every_run_once(recipes, cluster, tmp_path, capsys):
     address, workers = cluster
     with connect(address) as client:
-        client.wait_for_workers(2, timeout=60)
         with pytest.raises(ValueError, match='dataset must be on every worker, got tcp://.* without the folder'):
             check_workers(client, tmp_path/'nowhere')
     recipes = {name: replace(recipe, epochs=3) for name, recipe in recipes.items()}
