@@ -49,7 +49,7 @@ def _told(pair, t):
     return (f'A {a} and a {b} blended: {t:.2f} of the {a}, {rest:.2f} of the {b}. '
             f'The target is {t:.2f} at index {at[0]}, {rest:.2f} at index {at[1]} and 0 elsewhere.',
             f'{a_zh}与{b_zh}的混合：前者占 {t:.2f}，后者占 {rest:.2f}。'
-            f'目标在第 {at[0]} 号位置是 {t:.2f}，在第 {at[1]} 号位置是 {rest:.2f}，其余是 0。')
+            f'目标在索引 {at[0]} 处是 {t:.2f}，在索引 {at[1]} 处是 {rest:.2f}，其余是 0。')
 
 # %% ../../nbs/demos/mixup.ipynb #dm000009
 def mixup_demo(pictures=None, # {class: PIL image} of two classes, or two class names of Toynette
@@ -61,7 +61,7 @@ def mixup_demo(pictures=None, # {class: PIL image} of two classes, or two class 
     drawn = tuple(EXAMPLES) if pictures is None else pictures
     first, second = COLOURS['blue'], COLOURS['red']
 
-    @demo(Slider('t', ('t: share of the first picture', 't：第一张图所占的比重'), 0, 1, .01, start=.3, stored=.05),
+    @demo(Slider('t', ('t: share of the first picture', 't：第一张图的比例'), 0, 1, .01, start=.3, stored=.05),
           mosaic='abb;c.t;kkk', widths=(2.3, .95, .9), heights=(1.25, 2.3, .3), margins=(.15, .5, .35, .1),
           stand_in=bool(photographs))
     def frame(page, t):
@@ -99,7 +99,7 @@ def _facts(alpha):
     facts = weight_facts(alpha)
     mean, most = facts['mean'], 100*facts['above_90']
     return mean, (f'alpha {alpha:.1f}\nmean weight {mean:.2f} (black line)\n{most:.0f} % above 0.9',
-                  f'alpha {alpha:.1f}\n平均权重 {mean:.2f}（黑线）\n{most:.0f} % 大于 0.9')
+                  f'alpha {alpha:.1f}\n权重的均值 {mean:.2f}（黑线）\n{most:.0f} % 大于 0.9')
 
 
 def _examples(): return [square(picture) for picture in toynette_pictures(*EXAMPLES).values()]

@@ -244,6 +244,7 @@ def effects_figure(found:dict, # {(English, Chinese): what `sotalearn.experiment
             ax.set_yticks(range(len(found)), labels)
             ax.set(ylim=(len(found) - .4, -.6), xlabel=say(*name))
             ax.tick_params(axis='y', length=0)
+            ax.locator_params(axis='x', nbins=4)
 
     def told(say):
         rows = [say(', ', '，').join(f'{say(*name)} {_effect_told(table.loc[measure], measure, say)}'
