@@ -37,7 +37,7 @@ def take(browser, address, page, passage, width, height, theme):
     return picture
 
 
-def take_lab(browser, notebook='06_mixup.ipynb', cell='demo = mixup_demo('):
+def take_lab(browser, notebook='06_mixup.ipynb', cell='from sotalearn.demos.mixup import'):
     "A picture of JupyterLab with the learner's copy, at a live figure that plays from what is stored in it."
     with tempfile.TemporaryDirectory() as folder, Lab(folder) as lab:
         write_copy(lab.notebooks, 'en')
