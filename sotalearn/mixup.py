@@ -66,7 +66,7 @@ def _check_learner(learn, layers):
         raise ValueError(f'loss_func must take whole numbers, as CrossEntropyLossFlat, got {learn.loss_func}')
     if learn.dls.train.bs == 1: raise ValueError('bs must be 2 or more to blend a batch, got 1')
 
-# %% ../nbs/06_mixup.ipynb #9569d58d
+
 def one_hot(targets, # tensor or sequence of whole numbers, shape (n,), n of 1 or more, from 0 to `n_classes` - 1
             n_classes:int, # 2 or more
            )->Tensor: # float32, shape (n, n_classes), on the device of `targets`
