@@ -18,7 +18,7 @@ _FOLDERS = {'toynette': f'toynette-{EDITION}', 'imagenette-160': 'imagenette2-16
             'imagenette': 'imagenette2'}
 DATASETS = ('auto', *_FOLDERS)
 OFFICIAL = 'df7d245eb44907e7'       # Imagenette-160's own split: 9,469 pictures to train on, 3,925 to judge by
-SPLITS = {'toynette': f'toynette-{EDITION}', 'imagenette-160': OFFICIAL}    # on which the course's figures were measured
+SPLITS = {'toynette': f'toynette-{EDITION}', 'imagenette-160': OFFICIAL}    # the course's figures were measured on them
 
 
 def data_folder()->Path:

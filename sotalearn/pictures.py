@@ -171,7 +171,7 @@ def split_pictures(path:Path, # a folder laid out as Imagenette
 
 def split_of(path:Path, # a folder laid out as Imagenette
             )->str: # 16 digits, or Toynette with its edition
-    "The checksum of the list of its pictures, each with its size in bytes: another for any file more, less or re-encoded."
+    "The checksum of its list of pictures, each with its size in bytes: another for any file more, less or re-encoded."
     pictures = split_pictures(path)
     if Path(path) == dataset_folder('toynette') and [*map(len, pictures.values())] == _DRAWN:
         return SPLITS['toynette']

@@ -77,7 +77,7 @@ def check_measure(measure, # takes probabilities (n, classes) and targets (n,), 
 
 def judged(learn, # trained, by `sotalearn.training.train`
            measure=None, # as for `check_measure`
-          )->dict: # `accuracy`, `accuracy_tta`, `train_loss`, `valid_loss`, `nll`, `confidence`, and what `measure` adds
+          )->dict: # the columns `accuracy` to `confidence`, and what `measure` adds
     "What a trained learner is worth, as columns of the table."
     train_loss, valid_loss, plain = learn.recorder.values[-1]     # get_preds() and tta() would clear them
     with learn.no_bar():
