@@ -40,7 +40,7 @@ class Timing(NamedTuple):
 
 
 # Pixels from which bfloat16 is safe. 16 are one before a network's last halving, and of a 3 × 3 convolution over a
-# single pixel PyTorch (oneDNN, on a CPU) leaves most gradients unset: they are whatever was in memory, up to 1e38 or nan.
+# single pixel PyTorch (oneDNN, on a CPU) leaves most gradients unset: whatever was in memory, up to 1e38 or nan.
 BF16_FROM = 17
 _LIMIT = .3                 # seconds after which no further round is begun
 _WORTH = 1.1                # more threads must be so many times as fast: they take cores from others
