@@ -23,17 +23,17 @@ def crop_of(opener:Opener, # true where pictures are kept
 class KeptDL(TfmdDL):
     "A `TfmdDL` of pictures and their classes; what `crop_of` knows to be decoded goes into the batch without detours."
     def create_batches(self, samps):
-        if self._has_a_short_cut():
-            for chunk in self.chunkify(samps): yield self._batch(list(chunk))
+        if self.has_a_short_cut():
+            for chunk in self.chunkify(samps): yield self.batch_of(list(chunk))
         else: yield from super().create_batches(samps)
 
-    def _has_a_short_cut(self):
+    def has_a_short_cut(self):
         "Is nothing done to an item but the crop, here or in what was made from this by `new`?"
         if [type(tfm) for tfm in self.after_item.fs] != [Resize, ToTensor]: return False
         if not getattr(self.after_item.fs[0], 'opener', None): return False
         return isinstance(self.create_item, MethodType) and len(getattr(self.dataset, 'tls', [])) == 2
 
-    def _batch(self, indices):
+    def batch_of(self, indices):
         "The batch of these items, as `after_item` and the collating that follows it make it."
         crop = self.after_item.fs[0]
         side, _ = crop.size
@@ -59,24 +59,36 @@ class KeptDL(TfmdDL):
         return pixels[top:top + side, left:left + side]
 
 # %% ../nbs/tools/loading.ipynb #67fb0faf
+def _few_at_a_time(change, *tensors):
+    "A picture for each row of the tensors. So few, copied, lie in a processor's cache, where every pixel is near."
+    few = 4 if tensors[0].device.type == 'cpu' else len(tensors[0])
+    parts = zip(*(tensor.split(few) for tensor in tensors))
+    return TensorImage(torch.cat([change(*(part.clone() for part in of_each)) for of_each in parts]))
+
+
 class MoveOnce(AffineCoordTfm):
     "fastai's flip, warp, rotation and zoom, the same to within rounding."
     def encodes(self, x:TensorImage):
         if self.split_idx: return x                             # what validates stays where it is
-        pixels = F.grid_sample(x.as_subclass(Tensor), self._origins(x), self.mode, 'reflection', align_corners=True)
-        return TensorImage(pixels)
+        def moved(part, matrices):
+            return F.grid_sample(part, _origins(matrices, x.shape[-2:]), self.mode, 'reflection', align_corners=True)
+        return _few_at_a_time(moved, x.as_subclass(Tensor), self._matrices(x))
 
-    def _origins(self, x):
-        "Where each pixel comes from: (n, h, w, 2), from -1 to 1."
+    def _matrices(self, x):
+        "What moves each picture: (n, 3, 3)."
         warp, = self.coord_fs
         above = torch.cat([self.mat, self.mat.new_tensor([[[0, 0, 1]]]).expand(len(x), 1, 3)], dim=1)
         coefficients = find_coeffs(warp.orig_pts, warp.targ_pts)
         matrix = torch.cat([coefficients, torch.ones_like(coefficients[:, :1])], dim=1).view(-1, 3, 3) @ above
-        matrix = matrix.as_subclass(Tensor)
-        rows, columns = (torch.linspace(-1, 1, steps, device=x.device) for steps in x.shape[-2:])
-        by_row = matrix[:, :, 1, None]*rows + matrix[:, :, 2, None]
-        across, down, below = (by_row[..., None] + (matrix[:, :, 0, None]*columns)[:, :, None]).unbind(dim=1)
-        return torch.stack([across/below, down/below], dim=-1)
+        return matrix.as_subclass(Tensor)
+
+
+def _origins(matrix, size):
+    "Where each pixel of a picture of `size` comes from, by the matrices (n, 3, 3): (n, h, w, 2), from -1 to 1."
+    rows, columns = (torch.linspace(-1, 1, steps, device=matrix.device) for steps in size)
+    by_row = matrix[:, :, 1, None]*rows + matrix[:, :, 2, None]
+    places = by_row[..., None] + (matrix[:, :, 0, None]*columns)[:, :, None]
+    return places[:, :2].div_(places[:, 2:]).permute(0, 2, 3, 1)
 
 
 class CropOnce(RandomResizedCropGPU):
@@ -85,7 +97,7 @@ class CropOnce(RandomResizedCropGPU):
         (top, left), (height, width) = self.tl, self.cp_size
         if min(height/self.size[0], width/self.size[1]) > 2: return self._encode(x, self.mode)   # it shrinks first
         part = x.as_subclass(Tensor)[..., top:top + height, left:left + width]
-        return TensorImage(F.interpolate(part, self.size, mode=self.mode, align_corners=True))
+        return _few_at_a_time(lambda part: F.interpolate(part, self.size, mode=self.mode, align_corners=True), part)
 
 
 def quick(tfm):

@@ -6,11 +6,13 @@
 __all__ = ['crop_box', 'share_kept', 'has_bf16', 'average_views', 'predict_views', 'MeasuredViews', 'measure_views', 'view_costs']
 
 # %% ../nbs/05_test_time_augmentation.ipynb #tta00003
-import copy, functools, os, time
+import copy, functools, math, os, time
 from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from torch import nn
+from torch.nn import functional as F
 
 from .checks import check_choice, check_limits, check_number, check_whole
 
@@ -46,48 +48,78 @@ def has_bf16(device=None, # torch.device or str; the CPU by default
     return any(bool(found.get(name)) for name in ('avx512_bf16', 'amx_bf16'))
 
 
-def _in_bf16(model):
-    "`model` ready for autocast: channels last, and the weights that autocast would round in every call rounded once."
-    for layers in [layer for layer in model.modules() if isinstance(layer, torch.nn.Sequential)]:
-        for i, (conv, norm) in enumerate(pairwise(layers)):      # a BatchNorm in inference is part of its convolution
-            if isinstance(conv, torch.nn.Conv2d) and isinstance(norm, torch.nn.BatchNorm2d):
-                layers[i], layers[i + 1] = torch.nn.utils.fuse_conv_bn_eval(conv, norm), torch.nn.Identity()
+class _SmallMaps(nn.Module):
+    "A convolution by 3 x 3 that takes a map of 2 x 2 or less as one matrix: most of its window would be padding."
+    def __init__(self, conv):
+        super().__init__()
+        self.conv, self.matrices = conv, {}
+
+    def forward(self, x):
+        n, _, *size = x.shape
+        if max(size) > 2: return self.conv(x)
+        places = x.permute(0, 2, 3, 1).flatten(1)                # the order of channels last
+        y = F.linear(places, self._matrix(*size), self.conv.bias.repeat(math.prod(size)))
+        return y.view(n, *size, -1).permute(0, 3, 1, 2)
+
+    def _matrix(self, h, w):
+        "From every pixel's channels to every pixel's: (h*w*channels out, h*w*channels in)."
+        if (h, w) not in self.matrices:
+            rows, columns = (torch.arange(k) - torch.arange(k)[:, None] + 1 for k in (h, w))      # from out to in
+            parts = self.conv.weight[:, :, rows[:, :, None, None], columns].permute(2, 4, 0, 3, 5, 1)
+            self.matrices[h, w] = parts.flatten(3).flatten(0, 2)
+        return self.matrices[h, w]
+
+
+def _is_usual(conv):
+    "Is it a convolution by 3 x 3 that leaves a map's size as it is?"
+    shape = conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups, conv.padding_mode
+    return shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1, 'zeros')
+
+
+def _for_inference(model, bf16):
+    "`model`, which then only predicts: the same answers to within rounding, with less work."
+    for layers in [layer for layer in model.modules() if isinstance(layer, nn.Sequential)]:
+        for i, (conv, norm) in enumerate(pairwise(layers)):
+            if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d): continue
+            conv = nn.utils.fuse_conv_bn_eval(conv, norm)        # that batch normalization is part of the convolution
+            layers[i], layers[i + 1] = _SmallMaps(conv) if _is_usual(conv) else conv, nn.Identity()
+            if type(layers[min(i + 2, len(layers) - 1)]) is nn.ReLU: layers[i + 2] = nn.ReLU(inplace=True)
     model = model.to(memory_format=torch.channels_last)
-    for layer in model.modules():
-        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)): layer.to(torch.bfloat16)
+    for layer in model.modules():                                # autocast would round them anew in every call
+        if bf16 and isinstance(layer, (nn.Conv2d, nn.Linear)): layer.to(torch.bfloat16)
     return model
 
 # %% ../nbs/05_test_time_augmentation.ipynb #tta00027
-def _is_random(pipeline):
-    "Does a pipeline of item transforms give another picture each time?"
-    from fastai.vision.all import RandTransform, Resize, ResizeMethod      # not above: the idea needs no fastai
-    fixed = [tfm for tfm in pipeline.fs if isinstance(tfm, Resize) and tfm.method == ResizeMethod.Squish]
-    return any(isinstance(tfm, RandTransform) for tfm in pipeline.fs if tfm not in fixed)
-
-
 class _Views:
-    "Item `i` of a DataLoader's dataset, decoded once: its picture plain and `n` times as in training, stacked."
-    def __init__(self, dl, n): self.dl, self.n, self.again = dl, n, _is_random(dl.after_item)
+    "Stands in for `create_batches` of a DataLoader: each batch, read once, plain and `n` times as in training."
+    def __init__(self, dl, n): self.dl, self.n = dl, n
 
-    def __call__(self, i):
-        item, tfms = self.dl.dataset[i], self.dl.after_item
-        tfms.split_idx = 1
-        plain, *target = tfms(item)
-        tfms.split_idx = 0                            # now at random, as in training
-        views = torch.stack([plain, *(tfms(item[:1])[0] if self.again else plain for _ in range(self.n))])
-        tfms.split_idx = 1                            # as it was found
-        return views, *target
+    def __call__(self, indices):
+        for chunk in self.dl.chunkify(indices):
+            batch_of, views = self._reader(list(chunk)), []
+            for i in range(1 + self.n):
+                self.dl.after_item.split_idx = int(i == 0)       # 0: at random, as in training
+                x, *target = batch_of()
+                views.append(x)
+            self.dl.after_item.split_idx = 1                     # as it was found
+            yield views, *target
+
+    def _reader(self, indices):
+        "What makes the batch of these items, again and again."
+        if getattr(self.dl, 'has_a_short_cut', bool)(): return functools.partial(self.dl.batch_of, indices)
+        items = [self.dl.dataset[i] for i in indices]
+        return lambda: self.dl.do_batch([self.dl.after_item(item) for item in items])
 
 
 def _batches(dl, n, show_progress=False):
     "Batches of (views (1 + n, b, c, h, w), [targets]), the plain view first."
-    from fastai.vision.all import progress_bar
-    loader = dl.new(shuffle=False, drop_last=False, create_item=_Views(dl, n), after_item=[], after_batch=[])
+    from fastai.vision.all import progress_bar                   # not above: the idea needs no fastai
+    loader = dl.new(shuffle=False, drop_last=False, create_batches=_Views(dl, n), after_batch=[])
     for x, *y in progress_bar(loader, leave=False) if show_progress else loader:
         views = []
         for i in (*range(1, 1 + n), 0):               # a view at a time: fastai draws one crop for a whole batch
             dl.after_batch.split_idx = int(i == 0)
-            views.append(dl.after_batch((x[:, i], *y))[0].as_subclass(torch.Tensor))
+            views.append(dl.after_batch((x[i], *y))[0].as_subclass(torch.Tensor))
         yield torch.stack([views[-1], *views[:-1]]), y
 
 
@@ -100,8 +132,7 @@ def _model_of(learn, bf16='auto'):
         raise ValueError(f'learn must have a loss with an activation, as CrossEntropyLossFlat, got {learn.loss_func}')
     device = next(learn.model.parameters()).device
     low = has_bf16(device) if bf16 == 'auto' else bf16
-    model = copy.deepcopy(learn.model).eval()
-    if low: model = _in_bf16(model)
+    model = _for_inference(copy.deepcopy(learn.model).eval(), low)
     activation = getcallable(learn.loss_func, 'activation')
 
     def probabilities(views):
@@ -238,7 +269,7 @@ def view_costs(learn, # a fastai Learner
     views, _ = next(_batches(dl, n))
     raw = torch.stack([dl.after_item(item)[0] for item in items]).to(device)
     model = copy.deepcopy(learn.model).eval()
-    fast = _in_bf16(copy.deepcopy(model))
+    quick, fast = (_for_inference(copy.deepcopy(model), bf16) for bf16 in (False, True))
 
     def augment():
         dl.after_batch.split_idx = 0
@@ -254,7 +285,8 @@ def view_costs(learn, # a fastai Learner
              'model, float32': lambda: run(model, views[1], torch.no_grad),
              'model, float32, inference mode': lambda: run(model, views[1]),
              together: lambda: run(model, views.flatten(0, 1)),
-             'model, bfloat16, inference mode': lambda: run(fast, views[1], bf16=True)}
+             'model prepared, float32': lambda: run(quick, views[1]),
+             'model prepared, bfloat16': lambda: run(fast, views[1], bf16=True)}
     ms = {step: 1000*_clocked(act, device)/len(items) for step, act in steps.items()}
     ms[together] /= 1 + n
     return pd.DataFrame({'ms': ms})

@@ -159,6 +159,38 @@ def test_bfloat16_says_nearly_the_same(quiet):
     assert rounded.dtype == torch.float32 and torch.allclose(exact, rounded, atol=.02)
 
 
+def test_kept_pictures_give_the_views_that_decoded_ones_give(quiet, monkeypatch):
+    kept = predict(quiet)[0]
+    monkeypatch.setattr('sotalearn.loading.KeptDL.has_a_short_cut', lambda self: False)
+    assert torch.equal(predict(quiet)[0], kept)
+
+
+@pytest.mark.parametrize('size', [(1, 1), (2, 2), (1, 2), (3, 3)])
+@pytest.mark.parametrize('dtype, off', [(torch.float32, 1e-5), (torch.bfloat16, .05)])
+def test_a_small_map_as_one_matrix_is_the_same_convolution(size, dtype, off):
+    from sotalearn.tta import _SmallMaps
+    torch.manual_seed(0)
+    conv, x = nn.Conv2d(16, 24, 3, padding=1), torch.randn(5, 16, *size)
+    found = _SmallMaps(conv.to(dtype))(x.to(dtype))
+    assert found.shape == (5, 24, *size) and torch.allclose(found.float(), conv.float()(x), atol=off)
+
+
+@pytest.mark.parametrize('bf16, off', [(False, 1e-5), (True, .03)])
+def test_on_the_same_views_the_prepared_model_says_what_the_learners_says(quiet, bf16, off, monkeypatch):
+    from fastai.vision.all import xresnet18
+    from sotalearn.tta import _batches, _model_of
+    torch.manual_seed(1)
+    model = xresnet18(n_out=2)
+    for norm in (layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.weight, .5, 1.)         # fastai begins with 0 in some, which would hide a fault before it
+        norm.running_mean.normal_()
+    monkeypatch.setattr(quiet, 'model', model.eval())
+    views, _ = next(_batches(quiet.dls[1], 3))
+    with torch.inference_mode(): expected = model(views.flatten(0, 1)).softmax(dim=1).unflatten(0, views.shape[:2])
+    found = _model_of(quiet, bf16)(views)
+    assert torch.allclose(found, expected, atol=off) and expected.std() > .01
+
+
 def test_the_learner_is_left_as_it_was(quiet):
     weights = {name: o.clone() for name, o in quiet.model.state_dict().items()}
     quiet.model.train()
@@ -217,5 +249,5 @@ def test_what_cannot_be_measured_is_refused(quiet, arguments, complaint):
 def test_every_step_of_a_prediction_costs_something(quiet):
     from sotalearn.tta import view_costs
     costs = view_costs(quiet, pictures=4, n=2)
-    assert len(costs) == 7 and (costs.ms > 0).all()
+    assert len(costs) == 8 and (costs.ms > 0).all()
     with pytest.raises(ValueError, match='pictures must be a whole number from 1 to 1024, got 0'): view_costs(quiet, 0)
