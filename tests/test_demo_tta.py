@@ -55,6 +55,17 @@ def test_it_follows_its_controls(learn, measured):
     demo.close()
 
 
+def test_labels_hold_wherever_the_controls_stand(learn, measured):
+    "A label tells of the plain view alone, which is what the demo answers with at n = 0; it begins as the text says."
+    demo = tta_demo(learn, measured, language='en')
+    labels = next(control for control in demo.controls if control.name == 'image').options
+    for kind, (label, _) in labels.items():
+        name, told = label.split(': plain view ')
+        assert (f'the answer is {name}.' in demo.alt(image=kind, n=0)) == (told == 'right')
+        if kind in ('mended', 'spoilt'): assert (f'the answer is {name}.' in demo.alt(image=kind)) == (kind == 'mended')
+    demo.close()
+
+
 def test_without_a_learner_one_is_trained(learn, measured, monkeypatch):
     monkeypatch.setattr('sotalearn.demos.tta._quick_learner', lambda: learn)
     assert 'On all 18 pictures' in repr(tta_demo(language='en'))

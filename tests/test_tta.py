@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from sotalearn.tta import average_views, crop_box, has_bf16, share_kept
+from sotalearn.tta import average_views, corner_boxes, crop_box, has_bf16, share_kept
 
 
 def some_probs(views=5, n=7, classes=4, dtype=torch.float32):
@@ -87,6 +87,17 @@ def test_share_kept():
     crop = (20, 0, 180, 160)
     assert share_kept((30, 10, 60, 40), crop) == 1 and share_kept((0, 0, 20, 20), crop) == 0
     with pytest.raises(ValueError, match='size must be a whole number, 1 or more, got 0'): crop_box((0, 5))
+
+
+@pytest.mark.parametrize('size', [(213, 160), (160, 213), (64, 64)])
+def test_corners_cover_what_the_centre_crop_loses(size):
+    centre, *corners = corner_boxes(size)
+    side, (width, height) = round(.875*min(size)), size
+    assert all((right - left, bottom - top) == (side, side) for left, top, right, bottom in (centre, *corners))
+    assert {box[:2] for box in corners} == {(left, top) for left in (0, width - side) for top in (0, height - side)}
+    assert (centre[0], centre[1]) == ((width - side)//2, (height - side)//2)
+    assert corner_boxes(size, share=1)[0] == crop_box(size)
+    for share in (.4, 1.1): pytest.raises(ValueError, corner_boxes, size, share=share)
 
 
 def test_devices_that_are_not_ours_have_no_bf16():
@@ -218,6 +229,17 @@ def test_what_cannot_be_predicted_is_refused(quiet, arguments, complaint):
     with pytest.raises(ValueError, match=complaint): predict_views(quiet, **arguments)
 
 
+def test_corners_are_predicted_and_a_whole_centre_is_the_plain_view(quiet):
+    from sotalearn.tta import predict_corners
+    plain, targets = predict(quiet, 0)
+    probs, same_targets = predict_corners(quiet, share=1, bf16=False)
+    assert probs.shape == (5, 18, 2) and torch.allclose(probs[0], plain[0], atol=1e-6) and torch.equal(targets, same_targets)
+    assert not torch.allclose(predict_corners(quiet, bf16=False)[0][0], plain[0], atol=1e-4)
+    with pytest.raises(ValueError, match='share must be a number from 0.5 to 1, got 2'): predict_corners(quiet, share=2)
+    with pytest.raises(ValueError, match='dl must make its pictures square by Resize'):
+        predict_corners(quiet, dl=quiet.dls[1].new(after_item=[]))
+
+
 def test_an_empty_validation_set_is_refused(quiet):
     nothing = quiet.dls[1].new(dataset=[])
     with pytest.raises(ValueError, match='dl must have at least one picture, got none'): predict(quiet, dl=nothing)
@@ -249,5 +271,5 @@ def test_what_cannot_be_measured_is_refused(quiet, arguments, complaint):
 def test_every_step_of_a_prediction_costs_something(quiet):
     from sotalearn.tta import view_costs
     costs = view_costs(quiet, pictures=4, n=2)
-    assert len(costs) == 8 and (costs.ms > 0).all()
+    assert len(costs) == 9 and (costs.ms > 0).all()
     with pytest.raises(ValueError, match='pictures must be a whole number from 1 to 1024, got 0'): view_costs(quiet, 0)

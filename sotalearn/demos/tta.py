@@ -21,7 +21,7 @@ from ..tta import (MeasuredViews, _batches, _model_of, _shown, average_views, cr
 
 # %% ../../nbs/demos/tta.ipynb #dt000008
 _MOST = 8                                 # augmented views that the demo shows
-_KINDS = dict(mended=('{}: the average mends it', '{}：平均后才对'), spoilt=('{}: the average spoils it', '{}：平均后反而错'))
+_LABELS = {False: ('{}: plain view wrong', '{}：只看原样答错'), True: ('{}: plain view right', '{}：只看原样答对')}
 
 
 @dataclass
@@ -43,14 +43,14 @@ def _whole(picture):
 
 
 def _kinds(probs, targets):
-    "{kind: is each item of it} for `_KINDS`, by the plain view and fastai's average of the first four augmented ones."
-    plain, average = (answers.argmax(dim=1) == targets for answers in (probs[0], average_views(probs[:5], beta=.25)))
+    "{kind: is each item of it}, by the plain view and by the average of all, as the demo begins."
+    plain, average = (answers.argmax(dim=1) == targets for answers in (probs[0], average_views(probs, beta=.25)))
     return dict(mended=~plain & average, spoilt=plain & ~average)
 
 
 def _candidates(measured):
     "The indices of a few pictures that are likely to be of the two kinds, and of two others."
-    likely = [fits.nonzero().flatten().tolist() for fits in _kinds(measured.probs, measured.targets).values()]
+    likely = [fits.nonzero().flatten().tolist() for fits in _kinds(measured.probs[:1 + _MOST], measured.targets).values()]
     return sorted({i for indices in likely for i in indices[::max(1, len(indices)//8)][:8]} | {0, 1})
 
 
@@ -91,9 +91,14 @@ def _accuracy_limits(measured):
 
 
 def _options(examples, names):
-    "What the choice of a picture says of each of them; `names` holds the classes' in English and in Chinese."
-    return {kind: [label.format(spoken[example.target]) for label, spoken in zip(_KINDS.get(kind, ('{}', '{}')), names)]
-            for kind, example in examples.items()}
+    """What the choice of a picture says of each of them; `names` holds the classes' in English and in Chinese.
+
+    Only what no control changes: whether the plain view alone is right."""
+    options = {}
+    for kind, example in examples.items():
+        labels = _LABELS[example.probs[0].argmax().item() == example.target]
+        options[kind] = [label.format(spoken[example.target]) for label, spoken in zip(labels, names)]
+    return options
 
 
 def _code(n, how, beta):
