@@ -15,12 +15,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+import torch   # noqa: E402
 from sotalearn.data import dataset   # noqa: E402
 from fastai.vision.all import accuracy, default_device, set_seed   # noqa: E402
 from sotalearn.datasets import dataset_name   # noqa: E402
 from sotalearn.recipes import Recipe   # noqa: E402
 from sotalearn.training import make_learner   # noqa: E402
-from sotalearn.tta import average_views, has_bf16, predict_views, view_costs   # noqa: E402
+from sotalearn.tta import _batches, _model_of, average_views, has_bf16, predict_views, view_costs   # noqa: E402
 
 N, BETA = 4, .25
 
@@ -44,6 +45,23 @@ def ways(learn, dl):
     low = has_bf16(next(learn.model.parameters()).device)
     return {'get_preds': lambda: learn.get_preds(dl=dl), 'fastai tta': lambda: learn.tta(dl=dl, n=N, beta=BETA),
             'ours, float32': lambda: ours(bf16=False), **({'ours, bfloat16': lambda: ours(bf16=True)} if low else {})}
+
+
+def on_the_same_views(learn, dl):
+    "Percent right on one draw of views: of the learner's own model, and of what `predict_views` makes of it."
+    set_seed(1)
+    views, targets = zip(*((views, y[0]) for views, y in _batches(dl, N)))
+    model, found = learn.model.eval(), {}
+    with torch.inference_mode():
+        probs = [model(view).softmax(dim=1) for of_batch in views for view in of_batch]
+    answers = {'as it is, float32': torch.cat([torch.stack(probs[i:i + 1 + N]) for i in range(0, len(probs), 1 + N)], 1)}
+    for name, bf16 in (('prepared, float32', False), ('prepared, bfloat16', True)):
+        probabilities = _model_of(learn, bf16)
+        answers[name] = torch.cat([probabilities(of_batch) for of_batch in views], dim=1)
+    targets = torch.cat(targets).cpu()
+    for name, probs in answers.items():
+        found[name] = round(100*accuracy(average_views(probs.cpu(), beta=BETA), targets).item(), 2)
+    return found
 
 
 def timed(act):
@@ -95,16 +113,18 @@ def main():
     with learn.no_bar():
         rows = measure(learn, dl, chosen.rounds)
         costs = view_costs(learn, n=N).round(3)
+        same_views = on_the_same_views(learn, dl)
     table = summary(rows)
     names = list(table[0])
     print(' | '.join(names))
     for row in table: print(' | '.join(str(row[name]) for name in names))
+    print('\npercent right on the same views: ' + ', '.join(f'{name} {right}' for name, right in same_views.items()))
     print(f'\nmilliseconds for a picture and view:\n{costs.to_string()}')
     print(f'{learn.recipe.dataset}, {len(dl.dataset)} pictures at {chosen.size} px, {chosen.rounds} rounds; '
           f'load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores')
     result = dict(dataset=learn.recipe.dataset, pictures=len(dl.dataset), size=chosen.size, n=N, beta=BETA,
                   cores=os.cpu_count(), load=[round(o, 1) for o in os.getloadavg()], python=platform.python_version(),
-                  rows=table, costs=costs.ms.to_dict(), raw=rows)
+                  rows=table, same_views=same_views, costs=costs.ms.to_dict(), raw=rows)
     path = Path(chosen.path)
     path.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
     print(f'written to {path}')

@@ -22,6 +22,7 @@ from sotalearn.training import make_learner, train   # noqa: E402
 from sotalearn.tta import _batches, _model_of, average_views, predict_corners, predict_views   # noqa: E402
 
 SIZES = 56, 64, 72, 80, 96                             # pixels at test; the baseline trains at 64
+MIRRORED = 64, 72                                      # those at which each picture is asked mirrored as well
 
 
 def trained(recipe, weights):
@@ -38,9 +39,9 @@ def trained(recipe, weights):
 
 
 def mirrored(learn, dl):
-    "Probabilities of each picture plain and mirrored: (2, items, classes)."
+    "Probabilities of each picture mirrored: (items, classes)."
     probabilities = _model_of(learn, bf16=False)
-    return torch.cat([probabilities(torch.cat([plain, plain.flip(-1)])) for plain, _ in _batches(dl, 0)], dim=1)
+    return torch.cat([probabilities(plain.flip(-1))[0] for plain, _ in _batches(dl, 0)])
 
 
 def loader_at(learn, size):
@@ -56,9 +57,11 @@ def answers(learn):
     views, targets = predict_views(learn, 4, bf16=False)
     found['random'] = 5, average_views(views, beta=.25)
     for other in SIZES:
-        both = mirrored(learn, loader_at(learn, other))
-        found[f'{other} px'] = (other/size)**2, both[0]
-        found[f'{other} px, mirrored'] = 2*(other/size)**2, average_views(both)
+        dl = loader_at(learn, other)
+        (plain,), _ = predict_views(learn, 0, dl, bf16=False)
+        found[f'{other} px'] = (other/size)**2, plain
+        if other not in MIRRORED: continue
+        found[f'{other} px, mirrored'] = 2*(other/size)**2, average_views([plain, mirrored(learn, dl)])
     corners, _ = predict_corners(learn, bf16=False)
     found['closer'], found['corners'] = (1, corners[0]), (5, average_views(corners))
     ends, _ = predict_corners(learn, share=1, bf16=False)
