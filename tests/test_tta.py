@@ -273,3 +273,14 @@ def test_every_step_of_a_prediction_costs_something(quiet):
     costs = view_costs(quiet, pictures=4, n=2)
     assert len(costs) == 9 and (costs.ms > 0).all()
     with pytest.raises(ValueError, match='pictures must be a whole number from 1 to 1024, got 0'): view_costs(quiet, 0)
+
+
+def test_the_table_of_rivals_is_whole():
+    "Every model was asked in every way, on the official split."
+    import pandas as pd
+    from pathlib import Path
+    from sotalearn.recipes import SPLITS
+    table = pd.read_csv(Path(__file__).parents[1]/'results'/'views.csv')
+    assert set(table.split) == {SPLITS['imagenette-160']} and set(table.n_val) == {3925}
+    assert (table.groupby('seed').way.apply(set) == set(table.way)).all() and not table.duplicated(['seed', 'way']).any()
+    assert table.accuracy.between(.6, .9).all() and table[table.way == '64 px'].passes.eq(1).all()
