@@ -9,7 +9,7 @@ from PIL import Image
 
 from sotalearn import pictures
 from sotalearn.data import get_dls
-from sotalearn.datasets import data_folder, dataset_name
+from sotalearn.datasets import data_folder, dataset_folder, dataset_name
 from sotalearn.demos.plots import batch_figure
 from sotalearn.pictures import Picture, about, choose_images, dataset, photographs
 from sotalearn.toynette import CLASSES, make_toynette, scene
@@ -176,3 +176,8 @@ def test_one_class_or_no_full_batch_is_refused(small, tmp_path):
     for split in ('train', 'val'): shutil.copytree(small/split/'dog', tmp_path/split/'dog')
     with pytest.raises(ValueError, match='must have two classes or more, got dog alone'): dataset(tmp_path)
     with pytest.raises(ValueError, match='path must be a dataset of two classes or more, got dog alone'): get_dls(2, 32, tmp_path)
+
+
+def test_the_tests_keep_what_they_make_in_a_folder_of_their_own():
+    assert data_folder().parent.name.startswith('sotalearn-tests-')
+    assert not dataset_folder('toynette').exists() or dataset_name(dataset_folder('toynette')) == 'toynette'
