@@ -80,6 +80,7 @@ class Group:
             words.append(name if isinstance(value, bool) else f'{name} {value:g}')
         if recipe.bf16: words.append('bfloat16')
         if recipe.splitter in SPLITTERS: words.append(say(*SPLITTERS[recipe.splitter]))
+        if recipe.dataset == 'toynette' and not recipe.split: words.append(say('earlier runs', '早先的训练'))
         return say(', ', '，').join(words + self.part(say))
 
 

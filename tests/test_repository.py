@@ -92,38 +92,4 @@ def test_nothing_names_a_registry_or_this_machine():
         assert not re.search(r'pypi\.org|registry\.npmjs|files\.pythonhosted|(?<![\w.:/])/(?:root|work)/', text), name
 
 
-def test_the_readmes_figures_are_those_of_the_runs():
-    from sotalearn.recipes import measured_runs
-    readme = (ROOT/'README.md').read_text(encoding='utf-8')
-    rows = re.findall(r'^\| (Imagenette-160|Toynette)[^|]*?([\d,]+) training and ([\d,]+) validation[^|]*\|([^|]+)\|([^|]+)\|$', readme, flags=re.M)
-    assert [o[0] for o in rows] == ['Imagenette-160', 'Toynette']
-    for name, n_train, n_val, *cells in rows:
-        for normalize, cell in zip((False, True), cells):
-            runs = measured_runs(dataset=name.lower(), normalize=normalize)
-            shown = [100*o for o in (runs.accuracy.mean(), runs.accuracy.min(), runs.accuracy.max())]
-            assert cell.strip() == '{:.1f} % ({:.1f} to {:.1f})'.format(*shown)
-            assert {f'{o:,}' for o in runs.n_train} == {n_train} and {f'{o:,}' for o in runs.n_val} == {n_val}
 
-
-def test_the_readmes_ladder_is_that_of_the_runs():
-    from sotalearn.recipes import measured_runs
-    readme = (ROOT/'README.md').read_text(encoding='utf-8')
-    shown = re.search(r'the plain run reaches ([\d.]+) %, progressive resizing ([\d.]+) %, and with TTA on top ([\d.]+) %', readme)
-    photographs = dict(dataset='imagenette-160', bf16=True, tta=4, size=128)
-    plain, resized = measured_runs(**photographs), measured_runs(**photographs, stages='6x64', epochs=2)
-    assert set(plain.seed) == set(resized.seed) and len(plain) >= 3
-    assert shown.groups() == tuple(f'{100*o.mean():.1f}' for o in (plain.accuracy, resized.accuracy, resized.accuracy_tta))
-    behind, = re.findall(r'the plain run, given the same time, is ([\d.]+) points ahead', readme)
-    at_64 = dict(photographs, size=64)
-    longer, resized = measured_runs(**at_64, epochs=8), measured_runs(**at_64, stages='4x32', epochs=5)
-    assert set(longer.seed) == set(resized.seed) and len(longer) >= 3
-    assert behind == f'{100*(longer.accuracy.mean() - resized.accuracy.mean()):.1f}'
-
-
-def test_what_the_readme_says_of_long_runs_is_measured():
-    from sotalearn.recipes import measured_runs
-    readme = (ROOT/'README.md').read_text(encoding='utf-8')
-    shown = re.findall(r'(\d\d) % and gets (\d\d) % right', readme) + re.findall(r'label smoothing (\d\d) % and (\d\d) %', readme)
-    for (confidence, accuracy), recipe in zip(shown, ({}, dict(mixup=.4), dict(smoothing=.1)), strict=True):
-        runs = measured_runs(dataset='imagenette-160', bf16=True, tta=4, size=32, epochs=40, train_images=1000, **recipe)
-        assert len(runs) >= 3 and (confidence, accuracy) == (f'{100*runs.confidence.mean():.0f}', f'{100*runs.accuracy.mean():.0f}')

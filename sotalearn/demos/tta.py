@@ -50,7 +50,8 @@ def _kinds(probs, targets):
 
 def _candidates(measured):
     "The indices of a few pictures that are likely to be of the two kinds, and of two others."
-    likely = [fits.nonzero().flatten().tolist() for fits in _kinds(measured.probs[:1 + _MOST], measured.targets).values()]
+    kinds = _kinds(measured.probs[:1 + _MOST], measured.targets)
+    likely = [fits.nonzero().flatten().tolist() for fits in kinds.values()]
     return sorted({i for indices in likely for i in indices[::max(1, len(indices)//8)][:8]} | {0, 1})
 
 
