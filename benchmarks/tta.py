@@ -32,7 +32,7 @@ def trained(size, epochs):
     teacher = make_learner(replace(recipe, bf16=has_bf16(default_device())))
     print(f'training {epochs} epochs on {recipe.dataset} at {size} px …', file=sys.stderr, flush=True)
     with teacher.no_bar(), teacher.no_logging(): teacher.fit_one_cycle(epochs, recipe.lr)
-    learn = make_learner(recipe)
+    learn = make_learner(replace(recipe, bf16=False))       # get_preds as fastai does it, in float32
     learn.model.load_state_dict(teacher.model.state_dict())
     return learn
 

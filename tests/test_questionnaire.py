@@ -210,7 +210,8 @@ def test_a_table_saved_by_excel_is_read_like_any_other(folder):
     from sotalearn.bookkeeping import find_runs
     table = folder/'results'/'runs.csv'
     table.parent.mkdir()
-    rows = [dict(RUN, dataset='imagenette-160', stages='', accuracy=.9), dict(RUN, stages='', accuracy=.7), RUN]
+    run = dict(RUN, split='toynette-1')
+    rows = [dict(run, dataset='imagenette-160', stages='', accuracy=.9), dict(run, stages='', accuracy=.7), run]
     for encoding in ('utf-8', 'utf-8-sig'):
         pd.DataFrame(rows).to_csv(table, index=False, encoding=encoding)
         judged(q5, None, True, '+1.0 points against your 1 run')

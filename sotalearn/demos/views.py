@@ -108,9 +108,10 @@ def rivals_figure(rivals, # a table of `summarize`, a row for each way, the plai
             if row.diff_high > row.diff_low:
                 ax.plot([row.passes]*2, [row.diff_low, row.diff_high], color=colour, lw=1, alpha=.6)
             ax.plot(row.passes, row.difference, 'o', color=colour, mfc=colour if told else 'white')
-            beside = 5, -11 if way == 'corners' else 4                  # as dear as random views, and perhaps as good
-            place = row.passes, row.difference
-            ax.annotate(say(*_way_name(way)), place, beside, textcoords='offset points', fontsize=8)
+            left, place = way == 'corners', (row.passes, row.difference)        # where two stand close together
+            beside = (-7, 4) if left else (5, -11 if way == '64 px' else 4)
+            ax.annotate(say(*_way_name(way)), place, beside, textcoords='offset points', fontsize=8,
+                        ha='right' if left else 'left')
         ax.set_xlim(.5, 5.9)
         ax.set(xlabel=say('pixels through the network, in plain passes', '送进网络的像素（以普通的一遍为 1）'),
                ylabel=say('points gained', '提升（百分点）'))
