@@ -97,11 +97,10 @@ def _whole(table):
 def _folder(name): return dataset_folder(name) if name in DATASETS else Path(name)
 
 
-def _with_split(recipe, on_disk):
-    "The recipe with the split that it is about: its own, or that on this disk, or that of the course's figures."
-    folder = _folder(recipe.dataset)
-    split = split_of(folder) if on_disk and folder.is_dir() else SPLITS.get(recipe.dataset, '')
-    return replace(recipe, split=recipe.split or split)
+def _split(name, on_disk):
+    "The split of a dataset that is on this disk, or else that of the course's figures; empty if there is neither."
+    folder = _folder(name)
+    return split_of(folder) if on_disk and folder.is_dir() else SPLITS.get(name, '')
 
 
 def _runs_of(recipe, runs):
@@ -123,9 +122,9 @@ def find_runs(recipes:dict, # from names to `Recipe`; their seed does not matter
     recipes, seeds = check_race(recipes, seeds)
     runs = _tables(results)
     runs = runs[runs.seed.isin(seeds)]
-    found = []
+    found, split = [], _split(next(iter(recipes.values())).dataset, on_disk)        # all are of one dataset
     for name, recipe in recipes.items():
-        found.append(_runs_of(_with_split(recipe, on_disk), runs).assign(recipe=name))
+        found.append(_runs_of(replace(recipe, split=recipe.split or split), runs).assign(recipe=name))
     return _newest(pd.concat(found), list(recipes))
 
 
@@ -244,7 +243,8 @@ def run(recipe:Recipe, # with stages or without
         with learn.no_bar(): fit(learn)
 
     def measure(probs, targets):
-        return dict(ece=calibration(probs, targets)['ece']) | scaled_calibration(probs, targets)
+        with_temperature = scaled_calibration(probs, targets) if len(probs) > 1 else {}     # one has no halves
+        return dict(ece=calibration(probs, targets)['ece']) | with_temperature
     fitted = watched if watch else fit if _is_watched() else in_lines
     return train(recipe, results, fitted, measure, **dict(resume='auto') | how)
 
@@ -319,7 +319,7 @@ def _train_apart(recipe, report, results, here):
 
 def _record(recipe, row, checkpoint, table):
     "Append the row of a run beside others, once. What is wrong with it in a sentence, or None."
-    split = _with_split(recipe, on_disk=True).split
+    split = recipe.split or _split(recipe.dataset, on_disk=True)
     if row['split'] != split:
         return say(f'it was trained on the split {row["split"]}, and here is {split}',
                    f'它训练所用的划分是 {row["split"]}，而这里是 {split}')

@@ -1,6 +1,7 @@
 """Comparisons: what is reused, what is trained, who may write where, and what comes of it when it is stopped."""
 import math
 import re
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -275,3 +276,12 @@ def test_the_command_trains_and_prints_the_table_alone(small, trained, tmp_path,
     assert '2 runs are missing' in told and len(read_runs(tmp_path/'results'/'runs.csv')) == len(trained) == 2
     assert main([*words, '--train-images', '500']) == 2
     assert capsys.readouterr().err == 'sotalearn: train_images must be a whole number from 10 to 20, got 500\n'
+
+
+def test_a_single_validation_picture_costs_no_finished_run(tmp_path, small):
+    for file in sorted((small/'val').glob('*/*'))[:1] + sorted((small/'train').glob('*/*')):
+        copied = tmp_path/'one'/file.relative_to(small)
+        copied.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, copied)
+    learn = bookkeeping.run(Recipe(dataset=str(tmp_path/'one'), size=16, epochs=1, bs=10), tmp_path/'runs.csv')
+    assert learn.result['n_val'] == 1 and len(read_runs(tmp_path/'runs.csv')) == 1
