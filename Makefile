@@ -1,7 +1,7 @@
 # Each target sets up what it needs in .venv and then does its one job.
 #   make lab     opens the course in JupyterLab            make lab ARGS='--lang zh'
 #   make test    runs every test                           make test PYTEST='-k settings'
-#   make docs    builds the site into docs/_build/html
+#   make docs    builds the site into docs/_build/html, and one zip of it
 #   make outputs renews the notebooks' stored outputs      make outputs NB='06 demos/mixup'
 #   make screenshots   takes the README's pictures from the built site
 #   make bench   measures what the README says of speed

@@ -1,9 +1,9 @@
 """Builds the site: checks the notebooks, writes Sphinx's sources in each language, runs Sphinx, and checks every link.
 
-    python docs/build.py                     into docs/_build/html
+    python docs/build.py                     into docs/_build/html, and as one file into docs/_build/sotalearn-site.zip
     SITE_URL=https://… python docs/build.py  with that address in sitemap.xml and in the pages' canonical links
 """
-import argparse, hashlib, html, json, multiprocessing, os, shutil, sys, time
+import argparse, hashlib, html, json, multiprocessing, os, shutil, sys, time, zipfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -205,6 +205,13 @@ def tidy(site:Path):
     for path in (site/'jupyter_execute', *site.glob('*/_sources')): shutil.rmtree(path, ignore_errors=True)
 
 
+def zip_up(site:Path, target:Path):
+    "The site as one file to hand out; it unpacks into a folder of its own, whose index.html plays by a double click."
+    with zipfile.ZipFile(target, 'w', zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted(path for path in site.rglob('*') if path.is_file()):
+            archive.write(path, Path('sotalearn')/path.relative_to(site))
+
+
 def build(options:argparse.Namespace)->list:
     "Build the site; the lines that tell what is wrong, none if all is well."
     work, site = options.output.resolve(), options.output.resolve()/'html'
@@ -229,15 +236,16 @@ def build(options:argparse.Namespace)->list:
 
 def main():
     options, start = arguments(), time.perf_counter()
-    stamp, site = options.output/'built-from', options.output/'html'
+    stamp, site, packed = (options.output/name for name in ('built-from', 'html', 'sotalearn-site.zip'))
     made_from = fingerprint(options.notebooks, options.runs, ROOT/'sotalearn', HERE, ROOT/'constraints.txt')
-    if stamp.exists() and stamp.read_text() == made_from and (site/'index.html').exists():
+    if stamp.exists() and stamp.read_text() == made_from and (site/'index.html').exists() and packed.exists():
         print(f'Nothing has changed since the site was built: {site}')
         return
     stamp.unlink(missing_ok=True)
     if wrong := build(options): sys.exit('\n'.join([*wrong, f'The site was not built: {len(wrong)} problems.']))
+    zip_up(site, packed)
     write_atomic(stamp, made_from)
-    print(f'Built in {time.perf_counter() - start:.0f} s: {site} (look at it: python -m http.server -d {site})')
+    print(f'Built in {time.perf_counter() - start:.0f} s: {site/"index.html"} (open it in a browser), packed in {packed}')
 
 
 if __name__ == '__main__': main()

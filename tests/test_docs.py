@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import threading
+import zipfile
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -486,6 +487,43 @@ def test_an_old_address_leads_on_in_the_browser(address, browser):
     page.wait_for_url(f'{address}/zh/api/settings.html')
     page.locator('article h1').wait_for()
     assert page.troubles == []
+    page.context.close()
+
+
+# ------------------------------------------------------------ opened by a double click
+
+@pytest.fixture(scope='module')
+def unpacked(site, tmp_path_factory):
+    "The site's zip, unpacked where a learner may unpack it; the file:// address of a page there."
+    folder = tmp_path_factory.mktemp('my courses 课程')
+    with zipfile.ZipFile(DOCS/'_build'/'sotalearn-site.zip') as archive: archive.extractall(folder)
+    assert {path.name for path in folder.iterdir()} == {'sotalearn'}
+    return lambda name: (folder/'sotalearn'/name).as_uri()
+
+
+@in_chromium
+def test_the_unpacked_site_plays_by_a_double_click(unpacked, browser):
+    "Under file:// no page may read its neighbours, nor load a module script: figures, questions and search still work."
+    page = watched(browser.new_context(viewport=dict(width=1280, height=900), locale='en-GB'))
+    page.goto(unpacked('index.html'))
+    page.wait_for_url('**/en/index.html')                          # from the root to the reader's language
+    for name in ('index', '06_mixup'):
+        page.goto(unpacked(f'en/{name}.html'))
+        demo = page.locator('.sotalearn-demo').first
+        demo.scroll_into_view_if_needed()
+        demo.locator('.demo-panel').wait_for()
+        assert turn(page, demo, demo.locator('.demo-control').first)
+    page.goto(unpacked('en/09_questionnaire.html'))
+    question = page.locator('.sotalearn-quiz:has(input[type=radio])').first
+    question.locator('input[type=radio]').first.check()
+    question.locator('button').click()
+    assert question.locator('.quiz-said').inner_text().strip()
+    page.locator('.language-switch').click()
+    page.wait_for_url('**/zh/*.html')
+    page.goto(unpacked('zh/search.html') + '?q=归一化')
+    page.locator('#search-results li a[href*="03_normalization"]').first.click()
+    page.wait_for_url('**/zh/03_normalization.html*')
+    assert page.troubles == [] and page.elsewhere == []
     page.context.close()
 
 
