@@ -86,12 +86,14 @@ def other_sources(language:str, # 'en' or 'zh'
                   behind:dict, # {notebook behind the chapters: (title, description)}
                   pages:set, # names of all notebooks
                  )->tuple: # {file name: text}, {page: (title, description)}
-    "The sources that are no notebooks: the reference, the list of the notebooks behind, how this was made."
+    "The sources that are no notebooks: the reference, the list of the notebooks behind, how this was made, the terms."
     words = contents.WORDS[language]
     making = (HERE/'text'/f'making.{language}.md').read_text(encoding='utf-8')
-    made = {'making.md': making, 'tools/index.md': contents.tools_index(language, behind)}
-    told = {'tools/index': (words['tools'], words['lead_tools']),
-            'making': tuple(part.strip('#> ') for part in making.split('\n\n')[:2])}
+    glossary = contents.glossary((HERE/'text'/'glossary.md').read_text(encoding='utf-8'), language)
+    made = {'making.md': making, 'glossary.md': glossary, 'tools/index.md': contents.tools_index(language, behind)}
+    told = {'tools/index': (words['tools'], words['lead_tools'])}
+    for name, text in (('making', making), ('glossary', glossary)):
+        told[name] = tuple(part.strip('#> ') for part in text.split('\n\n')[:2])
     for name, text in contents.api_pages(language, pages).items():
         made[f'api/{name}.rst'] = text
         told[f'api/{name}'] = (f'sotalearn.{name}', f'sotalearn.{name}: {words["api"]}')

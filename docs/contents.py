@@ -8,14 +8,14 @@ from sotalearn.figures import COLOURS
 
 WORDS = dict(
     en=dict(chapters='Chapters', reference='Reference', results='Results', making='How this was made',
-            tools='How the course works', api='API reference', start='Begin with chapter {}',
+            glossary='Glossary', tools='How the course works', api='API reference', start='Begin with chapter {}',
             measured='See what was measured', taught='Taught in', written='Written in', module='module',
             about='what it holds', run='opens the course in JupyterLab', test='runs every test of it',
             get='fetches the course', api_note='', lead_tools='The course is made with tools of its own. '
             'These are their notebooks: code, tests and why.',
             api_lead='Every public function, from its own docstring, with the chapter that teaches it.',
             groups={'': 'Chapters', 'tools': 'Tools', 'demos': 'Demos', 'questions': 'Questions and exercises'}),
-    zh=dict(chapters='章节', reference='参考', results='实测结果', making='本课程是怎样做成的',
+    zh=dict(chapters='章节', reference='参考', results='实测结果', making='本课程是怎样做成的', glossary='术语表',
             tools='课程的幕后', api='API 参考', start='从第 {} 章开始',
             measured='看实测结果', taught='讲解见', written='写在', module='模块',
             about='内容', run='在 JupyterLab 里打开课程', test='运行全部测试',
@@ -100,7 +100,7 @@ def home(nb:nbformat.NotebookNode, # nbs/index.ipynb in one language; it is chan
             if not cell.source.strip(): continue
         kept.append(cell)
     trees = [_toctree(words['chapters'], [name for name, *_ in chapters]),
-             _toctree(words['reference'], ['results', 'api/index', 'tools/index', 'making'])]
+             _toctree(words['reference'], ['results', 'glossary', 'api/index', 'tools/index', 'making'])]
     nb.cells = [*kept, nbformat.v4.new_markdown_cell('\n\n'.join(trees))]
     nb.metadata['html_theme.sidebar_secondary.remove'] = True       # the room goes to the live figure
     return nb
@@ -111,6 +111,32 @@ def first_demo(pages:list)->str: # HTML; '' if there is none
     outputs = (output.get('data', {}).get('text/html', '')
                for nb in pages for cell in nb.cells for output in cell.get('outputs', []))
     return next((shown for shown in outputs if 'class="sotalearn-demo"' in shown), '')
+
+
+# ------------------------------------------------------------ glossary
+
+_COLUMNS = dict(en=dict(en='term', zh='Chinese', d2l='in d2l-zh', told_en='what it is'),
+                zh=dict(zh='术语', en='英文', d2l='d2l-zh 的译法', told_zh='是什么'))
+
+
+def terms(text:str, # of text/glossary.md
+         )->list: # a dict a term: en, zh, d2l, told_en, told_zh, and not, a list of regular expressions
+    "The rows of the glossary."
+    rows = re.findall(r'^\| (.+) \|(.*)\|$', text.split('<!-- terms -->')[1], flags=re.M)[1:]
+    names = ('en', 'zh', 'd2l', 'told_en', 'told_zh')
+    return [{**dict(zip(names, told.split(' | '), strict=True)), 'not': list(filter(None, refused.strip().split('、')))}
+            for told, refused in rows]
+
+
+def glossary(text:str, # of text/glossary.md
+             language:str, # 'en' or 'zh'
+            )->str: # Markdown
+    "The page of the course's terms in one language, in the order of its words."
+    opening = text.split(f'<!-- {language} -->\n')[1].split('<!-- ')[0]
+    head = _COLUMNS[language]
+    rows = sorted(terms(text), key=lambda row: row['en'].lower())
+    lines = [head.values(), ['---']*len(head), *([row[name] for name in head] for row in rows)]
+    return opening + '\n'.join('| ' + ' | '.join(line) + ' |' for line in lines) + '\n'
 
 
 # ------------------------------------------------------------ reference

@@ -19,7 +19,7 @@ TEXT = Path(__file__).parent/'text'
 NOTES = (
     (('Baseline, 5 epochs', '基线，5 个周期'), .8252, dict(normalize=False)),
     (('Normalized, 5 epochs', '归一化，5 个周期'), .8245, {}),
-    (('Progressive: 4 epochs at 128 px, then 5 at 224 px', '渐进式：先用 128 px 练 4 个周期，再用 224 px 练 5 个'),
+    (('Progressive: 4 epochs at 128 px, then 5 at 224 px', '渐进式：先用 128 像素练 4 个周期，再用 224 像素练 5 个'),
      .8633, dict(stages='4x32', epochs=5)),
     (('The same model with test time augmentation', '同一个模型，加测试时增强'), .8738,
      dict(stages='4x32', epochs=5, tta=4)),
@@ -60,7 +60,7 @@ class Group:
 
     def section(self, say):
         "What recipes must share to stand in one table."
-        words = [f'{self.recipe.size} px']
+        words = [say(f'{self.recipe.size} px', f'{self.recipe.size} 像素')]
         if self.recipe.arch != Recipe.arch: words.append(self.recipe.arch)
         if self.recipe.splitter in SPLITTERS: words.append(say('other validation images', '别的验证图'))
         return say(', ', '，').join(words + self.part(say))
@@ -68,9 +68,9 @@ class Group:
     def label(self, say):
         "The recipe in a few words, for every recipe other ones."
         recipe, smaller = self.recipe, self.recipe.schedule()[:-1]
-        words = [say(f'{recipe.size} px, {recipe.epochs} epochs', f'{recipe.size} px，{recipe.epochs} 个周期')]
+        words = [say(f'{recipe.size} px, {recipe.epochs} epochs', f'{recipe.size} 像素，{recipe.epochs} 个周期')]
         if smaller:
-            stages = ', '.join(f'{stage.epochs} × {stage.size} px' for stage in smaller)
+            stages = ', '.join(f'{stage.epochs} × {stage.size} {say("px", "像素")}' for stage in smaller)
             words.append(say(f'after {stages}', f'先 {stages}'))
         if recipe.arch != Recipe.arch: words.append(recipe.arch)
         changed = [field for field in changed_fields(recipe, Recipe()) if field not in IN_WORDS]

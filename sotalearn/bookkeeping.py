@@ -434,5 +434,5 @@ def remarks(runs:pd.DataFrame, # from `find_runs`
                              f'这些训练来自 {count} {zh}：见 {column} 一列。'))
     if len(seeds) == 1:
         lines.append(say('One seed shows no spread, so there are no intervals: take three or more.',
-                         '只有一个种子，看不出散布，所以没有区间：请用三个以上。'))
+                         '只有一个种子，看不出波动，所以没有区间：请用三个以上。'))
     return lines

@@ -57,7 +57,7 @@ def names(site):
     english, chinese = (pages_of(site/language) for language in LANGUAGES)
     assert english == chinese
     names = [name for name in english if name not in MOVED]
-    assert {'index', '01_imagenette', 'results', 'making', 'api/normalization', 'demos/mixup', 'search'} <= set(names)
+    assert {'index', '01_imagenette', 'results', 'glossary', 'making', 'api/normalization', 'demos/mixup', 'search'} <= set(names)
     return names
 
 

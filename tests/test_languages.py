@@ -1,5 +1,6 @@
 """The two languages say the same: the same code, links, numbers and formulas in both."""
 import re
+import sys
 from pathlib import Path
 
 import nbformat
@@ -7,7 +8,11 @@ import pytest
 
 from sotalearn.school.copy import in_language
 
-NOTEBOOKS = sorted(o for o in (Path(__file__).parent.parent/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts)
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT/'docs'))
+import contents  # noqa: E402: docs/ is no package
+GLOSSARY = (ROOT/'docs'/'text'/'glossary.md').read_text(encoding='utf-8')
+NOTEBOOKS = sorted(o for o in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts)
 
 
 def prose(path):
@@ -60,3 +65,45 @@ def test_a_missing_number_is_found():
     assert facts('from 67 % to 11 %') != facts('从 67 % 降到 12 %')
     assert facts('`blend(a, b, t)`') != facts('`blend(a, t)`')
     assert facts('see [here](a.ipynb)') != facts('见[这里](b.ipynb)')
+
+
+# ------------------------------------------------------------ one word for one thing
+
+def chinese():
+    "All Chinese of the course by its place: prose, text in code, the site's pages. Code spans are left out."
+    told = {}
+    for path in NOTEBOOKS:
+        for i, cell in enumerate(nbformat.read(path, as_version=4).cells):
+            name = f'{path.relative_to(ROOT)} cell {i}'
+            if cell.cell_type == 'code':
+                told[name] = '\n'.join(re.findall(r"""'[^'\n]*[\u4e00-\u9fff][^'\n]*'|"[^"\n]*[\u4e00-\u9fff][^"\n]*\"""", cell.source))
+            elif 'zh' in cell.metadata.get('tags', []): told[name] = cell.source
+    for path in (ROOT/'docs'/'text').glob('*.zh.md'): told[path.name] = path.read_text(encoding='utf-8')
+    told['glossary'] = contents.glossary(GLOSSARY, 'zh')
+    return {name: re.sub(r'```.*?```|`[^`]*`', '', text, flags=re.S) for name, text in told.items()}
+
+
+def variants(places):
+    "{place: the words there that the glossary does not use}."
+    refused = re.compile('|'.join(variant for term in contents.terms(GLOSSARY) for variant in term['not']))
+    found = {name: refused.findall(text) for name, text in places.items()}
+    return {name: words for name, words in found.items() if words}
+
+
+def test_every_term_of_the_glossary_is_there_in_both_languages():
+    terms = contents.terms(GLOSSARY)
+    assert len(terms) > 40 and len({term['en'] for term in terms}) == len({term['zh'] for term in terms}) == len(terms)
+    for term in terms:
+        assert all(term[name].strip() for name in ('en', 'zh', 'd2l', 'told_en', 'told_zh')), term
+        assert not re.search(r'[\u4e00-\u9fff]', term['told_en']) and re.search(r'[\u4e00-\u9fff]', term['told_zh']), term
+
+
+def test_a_variant_is_found_and_a_term_is_not():
+    assert variants({'a': '正确率是 3 个点，图在下标 2 处', 'b': '准确率高 3 个百分点，索引 2'}) == \
+        {'a': ['正确率', '3 个点', '下标']}
+    assert not variants({term['en']: term['zh'] for term in contents.terms(GLOSSARY)})
+
+
+def test_the_course_has_one_word_for_one_thing():
+    clean = {name: text for name, text in chinese().items() if not name.startswith('nbs/0')}
+    assert not variants(clean)

@@ -61,7 +61,7 @@ def expected_costs(costs:'DataFrame', # the table that benchmarks/cost.py writes
     return {name: series.to_frame('measured').assign(expected=expected[name]) for name, series in measured.items()}
 
 
-_AXES = dict(pictures=(('pictures', '图片数'), ('seconds an epoch, 32 px', '每个周期的秒数，32 px')),
+_AXES = dict(pictures=(('pictures', '图片数'), ('seconds an epoch, 32 px', '每个周期的秒数，32 像素')),
              side=(('side, px', '边长（px）'), ('ms a picture', '每张图片的毫秒数')),
              jobs=(('runs at once', '同时训练的个数'), ('pictures a second, together', '合计每秒图片数')))
 

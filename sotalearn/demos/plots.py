@@ -43,7 +43,7 @@ def plot_channels(batches:list, # of tensors, floating point, shape (n, 3, h, w)
         for ax, batch, title in zip(axes, batches, titles):
             _draw_channels(ax, batch.detach().cpu(), say)
             ax.set_title(say(*title))
-        axes[0].set_ylabel(say('% of the pixels', '像素占比（%）'))
+        axes[0].set_ylabel(say('% of the pixels', '像素比例（%）'))
 
     return StillFigure(draw, en, zh, size=(3.6*len(batches), 2.6))
 
@@ -400,7 +400,7 @@ def plot_costs(table:'DataFrame', # from `costs`
     def draw(fig, say):
         ax = fig.add_subplot()
         lines = [ax.plot(plain.cost, plain[column], color=COLOURS[colour], ls=style, zorder=0, label=say(*label))[0]
-                 for column, colour, style, label in (('mean', 'baseline', '-', ('plain at 64 px', '64 px，不加技巧')),
+                 for column, colour, style, label in (('mean', 'baseline', '-', ('plain at 64 px', '64 像素，不加技巧')),
                                                       ('tta', 'tta', '--', ('the same with TTA', '同上，加 TTA')))]
         for _, group in table.groupby('cost'): _draw_costs(ax, group, table, gap, say)
         shapes = [Line2D([], [], color=COLOURS['ink'], ls='', marker=shape, label=f'{size} px')

@@ -51,7 +51,7 @@ def _told(eps, target, best, least):
             f'{zh}类别 {_TRUE} 的 logit 比其余的高 {best:.3f} 时，损失最低，为 {least:.3f}。')
 
 # %% ../../nbs/demos/smoothing.ipynb #ds000009
-_DEALT_OUT = ('ε: share of the target that is dealt out', 'ε：目标中平分出去的份额')
+_DEALT_OUT = ('ε: share of the target that is dealt out', 'ε：目标中平分出去的比例')
 _CONTROLS = (Slider('eps', _DEALT_OUT, 0, .4, .01, start=.1, stored=.05),
              Slider('classes', ('N: number of classes', 'N：类别数'), 2, _MOST, 1, start=_MOST, stored=4))
 
@@ -67,7 +67,7 @@ def label_smoothing_demo(language:str=None, # 'en' or 'zh'; that of the settings
     def frame(page, eps, classes):
         target, best = smooth_labels([_TRUE], classes, eps)[0].tolist(), optimal_logit(classes, eps)
         least = torch.special.entr(torch.tensor(target)).sum().item()
-        page.axes('b', page.say('target of each class, the hard one dashed', '每个类别的目标，虚线是硬目标'),
+        page.axes('b', page.say('target of each class, the hard one dashed', '每个类别的目标，虚线是硬标签'),
                   xlim=(-.6, _MOST - .4), xticks=range(_MOST), ylim=(0, 1.25), yticks=(0, .5, 1))
         page.boxes('b', _TRUE - .35, 0, .7, [1], 'none', edgecolor=grey, linestyle='--')
         page.columns('b', target, colour)
@@ -75,7 +75,7 @@ def label_smoothing_demo(language:str=None, # 'en' or 'zh'; that of the settings
             page.label('b', f'{target[i]:.3f}', i, height + .02, ha='center', va='bottom')
         logit = page.say('logit of the true class, all others 0', '真实类别的 logit（其余都是 0）')
         page.axes('l', xlim=(0, 10), ylim=(0, 3.2), yticks=range(4), xlabel=logit)
-        page.text('l', page.say('loss, hard', '硬目标的损失'), 0, 1.1, color=grey)
+        page.text('l', page.say('loss, hard', '硬标签的损失'), 0, 1.1, color=grey)
         page.text('l', page.say(*_lowest(eps, target, best, least)), 1, 1.1, ha='right')
         page.line('l', _LOGIT, _losses(0, classes), grey, linewidth=2)
         page.line('l', _LOGIT, _losses(eps, classes), colour, linewidth=2)

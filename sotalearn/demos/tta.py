@@ -111,7 +111,7 @@ def _told(names, example, average, n, how, of_all):
     right, plain = average[example.target], example.probs[0, example.target]
     target, target_zh = (spoken[example.target] for spoken in names)
     answer, answer_zh = (spoken[average.argmax()] for spoken in names)
-    joined = dict(mean='平均值', max='最大值')[how]
+    joined = dict(mean='均值', max='最大值')[how]
     return (f'A {target}, plain and {n} times augmented, {how} of the predictions: {right:.2f} for the right class, '
             f'{plain:.2f} from the plain view alone; the answer is {answer}. {of_all[0]}.',
             f'{target_zh}：原样一次，增强 {n} 次，预测取{joined}，正确类别得 {right:.2f}，只看原样是 {plain:.2f}；'
@@ -120,8 +120,8 @@ def _told(names, example, average, n, how, of_all):
 # %% ../../nbs/demos/tta.ipynb #dt000017
 _CONTROLS = (
     Slider('n', ('n: augmented views', 'n：增强视图数'), 0, _MOST, 1, start=_MOST, stored=_MOST),
-    Choice('how', ('take the', '合并方式'), dict(mean=('mean', '平均值'), max=('maximum', '最大值'))),
-    Slider('beta', ('β: weight of the plain view', 'β：原样视图的权重'), 0, .5, .05, start=.25, stored=.25,
+    Choice('how', ('take the', '合并方式'), dict(mean=('mean', '均值'), max=('maximum', '最大值'))),
+    Slider('beta', ('β: weight of the plain view', 'β：原始视图的权重'), 0, .5, .05, start=.25, stored=.25,
            only_if=('how', 'mean')))
 _PLACES = dict(       # w the whole picture; a to i the views, A to I their answers; t the average, l the accuracy
     mosaic='ww.aAbBcC;ww.dDeEfF;ww.gGhHiI;yyyyuuuuu;.ttt.llll;.........;kkkkkkkkk',

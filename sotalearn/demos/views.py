@@ -53,7 +53,7 @@ def gains_figure(gains, # array (orders, 1 + n): points gained over the plain vi
         ax.plot(n, mean, 'o-', color=COLOURS['tta'])
         ax.axhline(0, color=COLOURS['baseline'], lw=1)
         ax.set_xticks(n, [f'{k}\n{cost:.1f} s' for k, cost in enumerate(seconds)])
-        ax.set(xlabel=say('augmented views, and their cost in seconds of processor time', '增强视图数，以及所花的处理器时间（秒）'),
+        ax.set(xlabel=say('augmented views, and their cost in seconds of processor time', '增强视图数，以及所花的 CPU 时间（秒）'),
                ylabel=say('points gained', '提升（百分点）'))
 
     points, shortest, longest = [f'{gain:.1f}' for gain in mean], f'{seconds[0]:.1f}', f'{seconds[-1]:.1f}'
