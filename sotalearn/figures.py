@@ -9,7 +9,10 @@ __all__ = ['COLOURS', 'chinese_font', 'StillFigure', 'picture_row', 'plot_bars']
 import base64, html, io
 from functools import cache
 
+from .languages import speak_tables
 from .settings import settings
+
+speak_tables()
 
 # %% ../nbs/tools/figures.ipynb #58bfaf28
 COLOURS = dict(

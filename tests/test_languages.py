@@ -1,4 +1,6 @@
-"""The two languages say the same: the same code, links, numbers and formulas in both."""
+"""The two languages say the same: the same code, links, numbers and formulas in both, and neither speaks the other."""
+import ast
+import html
 import re
 import sys
 from pathlib import Path
@@ -6,6 +8,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from sotalearn.languages import pieces, twins
 from sotalearn.school.copy import in_language
 
 ROOT = Path(__file__).parent.parent
@@ -54,11 +57,83 @@ def test_chinese_is_chinese_and_english_is_not(path):
         assert re.search(r'[\u4e00-\u9fff]', zh.source), zh.source
 
 
+def without_words(source):
+    "The code of a cell: comments are gone, literals empty."
+    tree = ast.parse(re.sub(r'^[%!].*$', 'pass', source, flags=re.M))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str): node.value = ''
+        if isinstance(node, ast.JoinedStr): node.values = []
+    return ast.dump(tree)
+
+
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda o: o.stem)
 def test_one_language_has_the_same_code_as_the_other(path):
     nb = nbformat.read(path, as_version=4)
-    code = [[o.source for o in in_language(nb, lang).cells if o.cell_type == 'code'] for lang in ('en', 'zh')]
-    assert code[0] == code[1]
+    english, chinese = ([o.source for o in in_language(nb, lang).cells if o.cell_type == 'code'] for lang in ('en', 'zh'))
+    assert english == [re.sub('^#\\|.*\n?', '', source, flags=re.M).rstrip('\n') for source in english]
+    assert [*map(without_words, english)] == [*map(without_words, chinese)]
+
+
+CHAPTERS = [path for path in NOTEBOOKS if path.parent.name in ('nbs', 'questions')]
+ENGLISH = re.compile(r"[A-Za-z][a-z'’]+(?:[ ,;:]+[A-Za-z'’]{2,}){2,}")        # three words or more
+# Names and quotations, English that explains a term, what other programs say, and Python's way to show a value.
+QUOTED = re.compile(r"Chan, Golub and LeVeque|\w+ et al|“[^”]*”|\*[A-Z][^*]+\*|（[A-Za-z -]+[，）]|https?://\S+|"
+                    r"mat1 and mat2 shapes cannot be multiplied|name '\w+' is not defined|sotalearn data \S+|"
+                    r"\w+\((?:\w+=.*)+\)|[\[(](?:'[^']*'(?:, )?)+[\])]|[\[({]+'?\w+'?[,:].*|\w+: (?:float|int) = ")
+
+
+def said(nb):
+    "What a notebook in one language says to a reader outside of code."
+    for cell in nb.cells:
+        if cell.cell_type == 'markdown':
+            yield re.sub(r'```.*?```|`[^`]*`|\]\([^)]*\)|<[^>]+>|\$[^$]+\$', '|', cell.source, flags=re.S)
+            continue
+        yield from (re.sub('`[^`]*`', '|', text) for *_, kind, text in pieces(cell.source) if kind != 'sentence')
+        for output in cell.outputs:
+            data = output.get('data', {})
+            shown = re.sub(r'<(script|style|pre|code)\b.*?</\1>', '|', data.get('text/html', ''), flags=re.S)
+            yield from (html.unescape(text) for text in re.findall(r'(?:alt="|>)([^"<>]+)["<]', shown))
+            yield from (output.get('text', '') + data.get('text/plain', '')).splitlines()
+
+
+def english_in(nb):
+    "Runs of English words in what a notebook says."
+    return [found[0] for text in said(nb) for found in ENGLISH.finditer(QUOTED.sub('|', text))]
+
+
+@pytest.mark.parametrize('path', CHAPTERS, ids=lambda o: o.stem)
+def test_the_chinese_edition_says_nothing_in_english(path):
+    assert english_in(in_language(nbformat.read(path, as_version=4), 'zh')) == []
+
+
+def test_english_is_found_wherever_it_stands():
+    cells = [nbformat.v4.new_markdown_cell('这里 some English words remain'),
+             nbformat.v4.new_code_cell('x = 1  # nobody has translated this'),
+             nbformat.v4.new_code_cell('x', outputs=[nbformat.v4.new_output('stream', text='it is said aloud\n')]),
+             nbformat.v4.new_code_cell('x', outputs=[nbformat.v4.new_output('display_data', data={
+                 'text/html': '<img alt="a bar for each"><th>mean of all runs</th><code>code stays as it is</code>'})])]
+    found = english_in(nbformat.v4.new_notebook(cells=cells))
+    assert found == ['some English words remain', 'nobody has translated this', 'it is said aloud', 'bar for each',
+                     'mean of all runs']
+
+
+def words_of(nb):
+    "(kind, English) of all in a chapter's code and tables that needs a twin: with two letters side by side."
+    for cell in in_language(nb, 'en').cells:
+        if cell.cell_type != 'code': continue
+        yield from ((kind, text) for *_, kind, text in pieces(cell.source) if kind != 'sentence')
+        printed = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)
+                   and getattr(node.func, 'id', '') == 'print']
+        literals = [literal for node in printed for literal in node.args
+                    if isinstance(literal, (ast.Constant, ast.JoinedStr))]
+        yield from (('sentence', ast.get_source_segment(cell.source, literal)) for literal in literals)
+
+
+@pytest.mark.parametrize('path', CHAPTERS, ids=lambda o: o.stem)
+def test_every_comment_and_printed_sentence_has_its_chinese(path):
+    needed = dict.fromkeys(words_of(nbformat.read(path, as_version=4)))
+    lacking = [(kind, text) for kind, text in needed if re.search('[A-Za-z]{2}', text) and text not in twins(kind)]
+    assert lacking == [], 'give these their Chinese in sotalearn/locale/zh_CN/LC_MESSAGES/chapters.po'
 
 
 def test_a_missing_number_is_found():

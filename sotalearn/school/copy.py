@@ -16,6 +16,7 @@ from nbformat.sign import NotebookNotary
 
 from ..checks import check_choice
 from ..files import course_folder, write_atomic
+from ..languages import code_in, output_in, table_in
 from ..settings import LANGUAGES, SETTINGS_FILE, settings_text
 
 # %% ../../nbs/tools/copy.ipynb #29207d27
@@ -47,12 +48,22 @@ def _speak_one(html, language):
 def _code_for_learners(cell, language):
     "Take nbdev's lines out of a code cell and fold it if it says so; its outputs speak one language."
     if {'code-fold', 'hide'} & _directives(cell.source): cell.metadata['jupyter'] = dict(source_hidden=True)
-    cell.source = '\n'.join(line for line in cell.source.splitlines() if not line.startswith('#|'))
+    source = '\n'.join(line for line in cell.source.splitlines() if not line.startswith('#|'))
+    cell.source = code_in(source, language)
     # A widget lives in its kernel. Stored, Jupyter would show an error in its place.
     cell.outputs = [output for output in cell.outputs if _WIDGET not in output.get('data', {})]
-    for output in cell.outputs:
-        data = output.get('data', {})
-        if 'text/html' in data: data['text/html'] = _speak_one(data['text/html'], language)
+    for output in cell.outputs: _output_for_learners(output, language)
+
+
+def _output_for_learners(output, language):
+    "What a cell showed, in one language; the plain text behind a figure or a table, which is English, goes."
+    data = output.get('data', {})
+    if 'text/html' in data:
+        data['text/html'] = table_in(_speak_one(data['text/html'], language), language)
+        if language != 'en': data.pop('text/plain', None)
+    for place in (data, output):
+        for kind in ('text/plain', 'text'):
+            if kind in place: place[kind] = output_in(place[kind], language)
 
 
 def _for_learners(cell, language, dropped):
