@@ -26,7 +26,7 @@ from .checks import check_limits
 from .datasets import DATASETS, SPLITS, check_dataset, dataset_folder, dataset_name
 from .jobs import check_jobs, check_workers, connect, side_by_side
 from .models import find_model
-from .pictures import choose_images, dataset, split_of
+from .pictures import choose_images, dataset, place_of, split_of
 from .recipes import (AS_RUN, MEASURED, Recipe, append_run, changed_fields, course_table, epochs_of, own_table,
                                read_runs, recipe_of)
 from .resizing import fit_stages
@@ -162,9 +162,10 @@ def pixels_seen(recipe:Recipe, # with stages or without
 
 def _n_train(recipe):
     "How many pictures the recipe trains on."
-    files = choose_images(_folder(recipe.dataset), recipe.train_images)
+    folder = _folder(recipe.dataset)
+    files = choose_images(folder, recipe.train_images)
     if recipe.splitter != 'folders': return len(files) - int(.2*len(files))
-    return sum(file.parent.parent.name != 'val' for file in files)
+    return sum(place_of(file, folder)[0] != 'val' for file in files)
 
 
 def _seconds_a_pixel(recipe, runs, clock):

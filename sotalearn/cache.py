@@ -20,7 +20,7 @@ from PIL import Image
 
 from .checks import check_limits
 from .datasets import data_folder
-from .pictures import Picture
+from .pictures import Picture, place_of, tell_once
 from .settings import say
 
 # %% ../nbs/tools/cache.ipynb #e7f5a133
@@ -160,14 +160,6 @@ def kept()->str: # such as '3 files with decoded pictures, 412 MB, in …'
                f'已解码的图片：{len(sizes)} 个文件，共 {size}，在 {pictures_folder()}')
 
 
-_told = set()
-
-def _tell(line):
-    "Say a line once, where it does not get into what a program prints."
-    if line not in _told: print(line, file=sys.stderr)
-    _told.add(line)
-
-
 def _opened(file):
     "The store in a file, or None if there is none that can be read."
     with suppress(OSError, ValueError, KeyError, TypeError): return Store(file)
@@ -230,7 +222,7 @@ def _kept(parts, path, side, limit):
         need = sum(_size_of(files, side) for _, files in lacking)
         if lacking: _make_room(folder, need, limit, {store.file for _, store in found if store})
         for own, files in lacking: write_store(own, files, path, side)
-    if lacking: _tell(kept())
+    if lacking: tell_once(kept())
     return [store or Store(own) for own, store in found]
 
 # %% ../nbs/tools/cache.ipynb #a47ca978
@@ -250,7 +242,9 @@ class Opener:
 
 
 class OpenKept(Transform):
-    "Makes a `Picture` of a path, presized where its pixels are kept; a class, so that other processes can have it."
+    "Makes a `Picture`, presized where its pixels are kept; a class, so that other processes can have it."
+    input_types = (object,)                                 # `Picture.create` says what is none
+
     def __init__(self, opener:Opener):
         super().__init__()
         self.opener = opener
@@ -260,20 +254,20 @@ class OpenKept(Transform):
         return Picture.create(file) if pixels is None else Picture(Image.fromarray(pixels))
 
 
-def open_kept(files:list, # paths of pictures, `…/train/<class>/<picture>` and `…/val/<class>/<picture>`
+def open_kept(files:list, # paths of pictures
               path:Path, # the folder of the dataset
               side:int, # to which they are presized, in pixels
               limit:int=LIMIT, # bytes that all kept pictures together may take
              )->Opener: # false where nothing can be kept: then it decodes every time
     "What opens pictures that were decoded once; those that were not yet are decoded now."
     check_limits(side, 'side', 'presize')
-    halves = [[file for file in files if (file.parent.parent.name == 'val') == of_val] for of_val in (False, True)]
+    halves = [[file for file in files if (place_of(file, path)[0] == 'val') == of_val] for of_val in (False, True)]
     try:
         parts = [{file: _state(file, path) for file in half} for half in halves if half]
         stores = _kept(parts, path, side, limit)
     except (OSError, Timeout) as e:
         why = e.strerror or str(e)
-        _tell(say(f'Pictures are decoded every time, for they cannot be kept in {pictures_folder()}: {why}.',
+        tell_once(say(f'Pictures are decoded every time, for they cannot be kept in {pictures_folder()}: {why}.',
                   f'图片每次重新解码，因为无法存到 {pictures_folder()}：{why}。'))
         return Opener()
     return Opener({file: (store, state) for part, store in zip(parts, stores) for file, state in part.items()})

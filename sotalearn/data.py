@@ -10,7 +10,9 @@ from .cache import Opener, open_kept, some_sizes
 from .checks import LIMITS, check_choice, check_limits, check_whole
 from .datasets import DATASETS, dataset_name
 from .loading import KeptDL, crop_of, quick
-from .pictures import Picture, about, check_pictures, choose_images, dataset, mislabel, photographs
+from .pictures import (LabelOf, Picture, about, check_layout, check_pictures, choose_images, dataset, mislabel,
+                                photographs, place_of)
+from .files import as_path
 from .recipes import CHOICES
 from .settings import settings
 from fastai.vision.all import *             # after sotalearn, which silences a warning of fastai's
@@ -39,9 +41,10 @@ def _files(path, splitter, train_images, wrong_labels, seed):
     if wrong_labels and splitter != 'folders':
         raise ValueError(f"splitter must be 'folders' with wrong_labels, got {splitter!r}")
     wrong_labels = check_limits(wrong_labels, 'wrong_labels')
+    if splitter == 'folders': check_layout(path)
     files = choose_images(path, check_limits(train_images, 'train_images'), seed)
     check_pictures(files)
-    return files, mislabel(files, wrong_labels, seed) if wrong_labels else {}
+    return files, mislabel(files, wrong_labels, seed, path) if wrong_labels else {}
 
 # %% ../nbs/01_imagenette.ipynb #bf853fdf
 def get_dls(bs:int, # images in a batch
@@ -62,7 +65,7 @@ def get_dls(bs:int, # images in a batch
     if num_workers is not None: num_workers = check_limits(num_workers, 'num_workers')
     check_choice(splitter, 'splitter', CHOICES['splitter'])
     stats = _stats(normalize)
-    path = dataset(settings().dataset) if path is None else Path(path)
+    path = dataset(settings().dataset) if path is None else as_path(path)
     files, labels = _files(path, splitter, train_images, wrong_labels, seed)
     if presize is None: presize = _usual_presize(files, size)
     presize = check_whole(presize, 'presize', size, LIMITS['presize'][1])
@@ -72,10 +75,11 @@ def get_dls(bs:int, # images in a batch
     if opener and num_workers is None: num_workers = 0          # nothing to decode: no work for other processes
     change, dl_type = (quick, KeptDL) if cache else (noop, TfmdDL)
     set_seed(seed)
+    # parent_label and GrandparentSplitter go by the last two folders of a path, these by the first two below `path`
     block = DataBlock(
-        blocks=(ImageBlock(opener or Picture), CategoryBlock),
-        get_y=(lambda file: labels[file]) if labels else parent_label,
-        splitter=GrandparentSplitter(valid_name='val') if splitter == 'folders' else fifth,
+        blocks=(ImageBlock(opener), CategoryBlock(vocab=sorted({place_of(file, path)[1] for file in files}))),
+        get_y=LabelOf(path, labels),
+        splitter=FuncSplitter(lambda file: place_of(file, path)[0] == 'val') if splitter == 'folders' else fifth,
         item_tfms=crop_of(opener, presize),
         batch_tfms=[*map(change, aug_transforms(size=size, min_scale=0.75)), *normalizing],
         dl_type=dl_type)

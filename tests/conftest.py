@@ -10,8 +10,14 @@ import pytest
 from sotalearn.datasets import DATASETS, dataset_folder
 
 
+def pytest_addoption(parser):
+    parser.addoption('--thorough', action='store_true',
+                     help='what takes minutes, too: thousands of examples and of damaged files, killed processes, full disks')
+
+
 def pytest_configure(config):
     "A fastai folder for these tests alone, of which nothing is left afterwards; the user's datasets can be read there."
+    config.addinivalue_line('markers', 'thorough: takes long; runs with --thorough alone')
     if hasattr(config, 'workerinput'): return                   # the process that started this one has made it
     home = TemporaryDirectory(prefix='sotalearn-tests-')
     config.add_cleanup(home.cleanup)
@@ -27,7 +33,11 @@ LONGEST = ('docs', 'chapters', 'demo_browser', 'distributed', 'side_by_side', 'd
            'checkpoints')
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption('--thorough'):
+        slow = [item for item in items if item.get_closest_marker('thorough')]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
     order = {f'test_{name}.py': place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 

@@ -4,7 +4,7 @@ import os, pickle, shutil, subprocess, sys, time
 import numpy as np
 import pytest
 
-from sotalearn import cache
+from sotalearn import cache, pictures
 from sotalearn.cache import Store, kept, open_kept, pictures_folder, presized
 from sotalearn.data import get_dls, is_cached
 from sotalearn.pictures import Picture, choose_images
@@ -21,7 +21,7 @@ def toys(tmp_path_factory):
 def home(tmp_path, monkeypatch):
     "A data folder of one's own; nothing said yet."
     monkeypatch.setattr(cache, 'data_folder', lambda: tmp_path/'home')
-    monkeypatch.setattr(cache, '_told', set())
+    monkeypatch.setattr(pictures, '_told', set())
     return tmp_path/'home'
 
 

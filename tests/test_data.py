@@ -175,7 +175,7 @@ def test_one_class_or_no_full_batch_is_refused(small, tmp_path):
     with pytest.raises(ValueError, match='bs must be at most the .* training pictures, got 4096'): get_dls(4096, 32, small)
     for split in ('train', 'val'): shutil.copytree(small/split/'dog', tmp_path/split/'dog')
     with pytest.raises(ValueError, match='must have two classes or more, got dog alone'): dataset(tmp_path)
-    with pytest.raises(ValueError, match='path must be a dataset of two classes or more, got dog alone'): get_dls(2, 32, tmp_path)
+    with pytest.raises(ValueError, match='must have two classes or more, got dog alone'): get_dls(2, 32, tmp_path)
 
 
 def test_the_tests_keep_what_they_make_in_a_folder_of_their_own():

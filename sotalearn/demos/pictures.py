@@ -12,6 +12,7 @@ from PIL import Image, ImageOps
 
 from ..checks import check_choice
 from ..datasets import dataset_folder, dataset_name
+from ..reader import to_rgb
 from ..toynette import CHINESE_NAMES, CLASSES, scene
 
 # %% ../../nbs/demos/pictures.ipynb #df000006
@@ -45,7 +46,7 @@ def square(picture:Image.Image, # of any size and mode
     "The middle square of a picture; a `ValueError` if it is none."
     if not isinstance(picture, Image.Image):
         raise ValueError(f'a picture must be a PIL image, got {type(picture).__name__}')
-    fitted = np.array(ImageOps.fit(picture.convert('RGB'), (side, side)))
+    fitted = np.array(ImageOps.fit(to_rgb(picture), (side, side)))
     return torch.from_numpy(fitted).permute(2, 0, 1)/255
 
 
