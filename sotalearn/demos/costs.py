@@ -62,7 +62,7 @@ def expected_costs(costs:'DataFrame', # the table that benchmarks/cost.py writes
 
 
 _AXES = dict(pictures=(('pictures', '图片数'), ('seconds an epoch, 32 px', '每个周期的秒数，32 像素')),
-             side=(('side, px', '边长（px）'), ('ms a picture', '每张图片的毫秒数')),
+             side=(('side, px', '边长（像素）'), ('ms a picture', '每张图片的毫秒数')),
              jobs=(('runs at once', '同时训练的个数'), ('pictures a second, together', '合计每秒图片数')))
 
 
@@ -79,14 +79,16 @@ def cost_figure(costs:'DataFrame', # the table that benchmarks/cost.py writes
             ax.set(xlabel=say(*x), ylabel=say(*y), ylim=(0, None))
             if len(table) < 4: ax.set_xticks(table.index)
 
-    def told(table): return ', '.join(f'{x}: {row.measured:.1f} ({row.expected:.1f})' for x, row in table.iterrows())
-    en = '; '.join(f'{_AXES[name][1][0]} by {_AXES[name][0][0]} {told(table)}' for name, table in found.items())
-    zh = '；'.join(f'{_AXES[name][1][1]}，按{_AXES[name][0][1]}：{told(table)}' for name, table in found.items())
+    def told(table, form, comma): return comma.join(form.format(*row) for row in table.reset_index().to_numpy())
+    en = '; '.join(f'{_AXES[name][1][0]} by {_AXES[name][0][0]} {told(table, "{:g}: {:.1f} ({:.1f})", ", ")}'
+                   for name, table in found.items())
+    zh = '；'.join(f'{_AXES[name][1][1]}，按{_AXES[name][0][1]}：{told(table, "{:g} 为 {:.1f}（{:.1f}）", "，")}'
+                  for name, table in found.items())
     return StillFigure(draw, f'Measured, and expected in brackets. {en}.', f'实测，括号里是预测。{zh}。', size=(8.4, 2.5))
 
 # %% ../../nbs/demos/costs.ipynb #c0570012
 _CHANGES = {"fastai's Adam": "fastai 的 Adam", 'float32': 'float32', 'bfloat16': 'bfloat16',
-            'float32, channels first': 'float32，通道在前', 'all cores for one run': '一个训练用全部核心',
+            'float32, channels first': 'float32，通道在前', 'all cores for one run': '一次训练用上全部核心',
             'a process that loads': '另开进程读取', 'decoding every time': '每次重新解码',
             'decoding every time, in a process': '另开进程，每次重新解码'}
 
@@ -108,7 +110,7 @@ def changes_figure(costs:'DataFrame', # the table that benchmarks/cost.py writes
         ax = fig.add_subplot()
         for i, (side, colour) in enumerate(zip(table, colours)):
             places = [y + .36*i for y in range(len(table))]
-            bars = ax.barh(places, table[side], height=.34, color=colour, label=f'{side} px')
+            bars = ax.barh(places, table[side], height=.34, color=colour, label=say(f'{side} px', f'{side} 像素'))
             ax.bar_label(bars, fmt='%.2f', padding=3)
         ax.set_yticks([y + .18 for y in range(len(table))], [say(name, _CHANGES[name]) for name in table.index])
         ax.axvline(1, color=COLOURS['ink'], lw=1, ls='--')
@@ -118,6 +120,6 @@ def changes_figure(costs:'DataFrame', # the table that benchmarks/cost.py writes
 
     rows = [(name, '/'.join(f'{ratio:.2f}' for ratio in row)) for name, row in table.iterrows()]
     sides = '/'.join(f'{side} px' for side in table)
-    return StillFigure(draw, f'Times as long, {sides}: {", ".join(f"{name} {told}" for name, told in rows)}.',
-                       f'用时的倍数，{sides}：{"，".join(f"{_CHANGES[name]} {told}" for name, told in rows)}。',
+    en, zh = ', '.join(map(' '.join, rows)), '，'.join(f'{_CHANGES[name]} {told}' for name, told in rows)
+    return StillFigure(draw, f'Times as long, {sides}: {en}.', f'用时的倍数，{sides.replace("px", "像素")}：{zh}。',
                        size=(6.5, .7 + .42*len(table)))

@@ -99,7 +99,7 @@ def _facts(alpha):
     facts = weight_facts(alpha)
     mean, most = facts['mean'], 100*facts['above_90']
     return mean, (f'alpha {alpha:.1f}\nmean weight {mean:.2f} (black line)\n{most:.0f} % above 0.9',
-                  f'alpha {alpha:.1f}\n权重的均值 {mean:.2f}（黑线）\n{most:.0f} % 大于 0.9')
+                  f'alpha {alpha:.1f}\n权重的均值 {mean:.2f}（黑线）\n{most:.0f}% 大于 0.9')
 
 
 def _examples(): return [square(picture) for picture in toynette_pictures(*EXAMPLES).values()]

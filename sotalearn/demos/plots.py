@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from math import nan
 
 from ..figures import COLOURS, StillFigure, picture_row
+from ..languages import chinese_of
 from ..recipes import (TECHNIQUES, Recipe, changed_fields, colour_of, recipe_of, schedule_name,
                                techniques_in)
 from ..toynette import CHINESE_NAMES
@@ -138,7 +139,7 @@ def _draw_reliability(ax, counts, result, label, say):
     ax.scatter(confidence, 100*accuracy, s=12 + 150*count/count.max(), color=colour, zorder=3)
     says, right, ece = _mean_of(result, 'confidence'), _mean_of(result, 'accuracy'), result['ece']
     ax.set_title(say(f'{en}\nsays {says:.0f} %, is right {right:.0f} %, ECE {ece:.3f}',
-                     f'{zh}\n自称 {says:.0f} %，实际 {right:.0f} %，ECE {ece:.3f}'))
+                     f'{zh}\n自称 {says:.0f}%，实际 {right:.0f}%，ECE {ece:.3f}'))
     ax.text(.03, 103, say('not sure enough', '自信不足'), fontsize=8, va='top')
     ax.text(.98, 1, say('too sure', '过于自信'), fontsize=8, ha='right')
     ax.set(ylim=(-4, 106), yticks=range(0, 101, 25))
@@ -163,7 +164,7 @@ def reliability_figure(results:list, # of what `sotalearn.smoothing.calibration`
     for result, (en, zh, _) in zip(results, labels):
         says, right, ece = _mean_of(result, 'confidence'), _mean_of(result, 'accuracy'), result['ece']
         told_en.append(f'{en}: mean top probability {says:.1f} %, right {right:.1f} %, ECE {ece:.3f}')
-        told_zh.append(f'{zh}：最大概率平均 {says:.1f} %，答对 {right:.1f} %，ECE {ece:.3f}')
+        told_zh.append(f'{zh}：最大概率的均值 {says:.1f}%，答对 {right:.1f}%，ECE {ece:.3f}')
     return StillFigure(draw, f'Reliability diagrams. {"; ".join(told_en)}.', f'可靠性图。{"；".join(told_zh)}。',
                        size=(3.1*len(results), 3.8))
 
@@ -206,7 +207,7 @@ def pairs_figure(hard:'DataFrame', # runs of one recipe: columns `seed` and the 
     means_zh = '，'.join(f'{zh} {a:.3f} 与 {b:.3f}' for (_, zh), (a, b) in zip(names, means))
     (en, zh, _), (other_en, other_zh, _) = labels
     return StillFigure(draw, f'Means of {len(pairs)} pairs, {en} and {other_en}: {means_en}.',
-                       f'{len(pairs)} 对的均值，{zh}与{other_zh}：{means_zh}。', size=(8, 2.3))
+                       f'{len(pairs)} 对的均值，{zh} 与 {other_zh}：{means_zh}。', size=(8, 2.3))
 
 # %% ../../nbs/demos/plots.ipynb #cbc3e364
 def _effect(row, measure):
@@ -277,7 +278,7 @@ def races_figure(races:dict, # {(English, Chinese): DataFrames with a column `ac
     told_en, told_zh = ([f'{race[i]}{colon}' + comma.join(f'{label[i]} {mean}' for label, mean in zip(labels, entries))
                          for race, entries in zip(races, means)]
                         for i, colon, comma in ((0, ': ', ', '), (1, '：', '，')))
-    return StillFigure(draw, f'Mean accuracy. {"; ".join(told_en)}.', f'平均准确率。{"；".join(told_zh)}。'.replace(' %', '%'),
+    return StillFigure(draw, f'Mean accuracy. {"; ".join(told_en)}.', f'准确率的均值。{"；".join(told_zh)}。'.replace(' %', '%'),
                        size=(max(6, 4*len(races)), 2.8))
 
 # %% ../../nbs/demos/plots.ipynb #43c4718e
@@ -311,7 +312,7 @@ def plot_comparison(table:'DataFrame', # from `sotalearn.experiments.compare`
             changed = [change.split('=')[0] for change in row.changes.split(', ') if change]
             _draw_recipe(ax, y, row, COLOURS['baseline'] if is_first else colour_of(changed))
             difference = text['difference, points'][name]
-            told = say('baseline', '基线') if is_first else say(difference, difference.replace(' to ', ' 至 '))
+            told = say('baseline', '基线') if is_first else say(difference, chinese_of(difference, 'label'))
             ax.annotate(told, (1.02, y), va='center', **beside)
         ax.set_yticks(range(len(known)), [say(*labels[name]) for name in known.index])
         ax.set(ylim=(len(known) - .4, -.6),
@@ -321,7 +322,7 @@ def plot_comparison(table:'DataFrame', # from `sotalearn.experiments.compare`
         ax.tick_params(axis='y', length=0)
 
     told_en = '; '.join(f'{labels[name][0]} {text["accuracy, %"][name]}' for name in known.index)
-    told_zh = '；'.join(f'{labels[name][1]} {text["accuracy, %"][name]}' for name in known.index).replace(' to ', ' 至 ')
+    told_zh = '；'.join(f'{labels[name][1]} {chinese_of(text["accuracy, %"][name], "label")}' for name in known.index)
     return StillFigure(draw, f'{en} Validation accuracy in percent, mean and {percent} % interval: {told_en}.'.lstrip(),
                        f'{zh}验证准确率（%），均值和 {percent}% 区间：{told_zh}。', size=(7.5, .9 + .42*len(known)))
 
@@ -356,7 +357,7 @@ def _cost_label(recipe, say):
     if len(found) > 2: return say(*TECHNIQUES['together'].label)
     names = [say(*technique.label) for field, technique in found.items() if field != 'stages']
     if recipe.stages or not names: names = [schedule_name(recipe.schedule()), *names]
-    return ', '.join(names)
+    return say(', ', '，').join(names)
 
 
 def _apart(heights, gap, taken=()):
@@ -403,7 +404,7 @@ def plot_costs(table:'DataFrame', # from `costs`
                  for column, colour, style, label in (('mean', 'baseline', '-', ('plain at 64 px', '64 像素，不加技巧')),
                                                       ('tta', 'tta', '--', ('the same with TTA', '同上，加 TTA')))]
         for _, group in table.groupby('cost'): _draw_costs(ax, group, table, gap, say)
-        shapes = [Line2D([], [], color=COLOURS['ink'], ls='', marker=shape, label=f'{size} px')
+        shapes = [Line2D([], [], color=COLOURS['ink'], ls='', marker=shape, label=f'{size} {say("px", "像素")}')
                   for size, shape in _SHAPES.items()]
         ax.legend(handles=[*shapes, *lines], frameon=False, loc='lower right', fontsize=8)
         ax.set(xscale='log', xlim=(.4, 2.4*table.cost.max()), ylabel=say('validation accuracy, %', '验证准确率（%）'),
@@ -413,8 +414,8 @@ def plot_costs(table:'DataFrame', # from `costs`
         ax.minorticks_off()
 
     def told(say):
-        words = [f'{_cost_label(row.recipe, say)}, {row.recipe.size} px: {row.cost:.1f}, {row.mean:.1f} %'
-                 for row in table.itertuples()]
-        return '; '.join(words)
+        form = say('{}, {} px: {:.1f}, {:.1f} %', '{}，{} 像素：{:.1f}，{:.1f}%')
+        return say('; ', '；').join(form.format(_cost_label(row.recipe, say), row.recipe.size, row.cost, row.mean)
+                                   for row in table.itertuples())
     return StillFigure(draw, f'{en} Cost and accuracy of each recipe: {told(lambda en, zh: en)}.'.lstrip(),
                        f'{zh}各配方的花费与准确率：{told(lambda en, zh: zh)}。', size=(8, 5))

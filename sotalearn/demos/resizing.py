@@ -54,7 +54,7 @@ def _limits(points):
 _CONTROLS = (
     Slider('small', ('small images: side', '小图：边长'), 32, 96, 16, start=64, stored=32, unit=' px'),
     Slider('small_epochs', ('small images: epochs', '小图：周期数'), 0, 9, 1, start=3, stored=3),
-    Slider('large_epochs', ('at 128 px: fine_tune(n)', '128 px：fine_tune(n)'), 1, 3, 1, start=1, stored=2))
+    Slider('large_epochs', ('at 128 px: fine_tune(n)', '128 像素：fine_tune(n)'), 1, 3, 1, start=1, stored=2))
 
 # %% ../../nbs/demos/resizing.ipynb #dr000009
 def resizing_demo(seconds_per_image=None, # your machine's cost, from `fit_cost`; that of the runs' machine by default
@@ -91,7 +91,7 @@ def resizing_demo(seconds_per_image=None, # your machine's cost, from `fit_cost`
             page.label('m', name, x + most/50, plain, ha='left', zorder=1)      # below the mark
         page.dots('m', [now], [high - .4], COLOURS['accent'], marker='v', markersize=9, clip_on=False)
         numbers = schedule_name(stages), now, 100*now/whole
-        told = '{}: {:.1f} minutes, {:.0f} % of the dashed', '{}：{:.1f} 分钟，是虚线的 {:.0f} %'
+        told = '{}: {:.1f} minutes, {:.0f} % of the dashed', '{}：{:.1f} 分钟，是虚线的 {:.0f}%'
         page.text('w', page.say(*told).format(*numbers), -.1, weight='bold')
         page.alt(*((text + end).format(*numbers) for text, end in zip(told, '.。')))
 

@@ -19,7 +19,8 @@ def cost_figure(timings:dict, # {size: seconds an image} in float32, as `time_ba
                )->StillFigure:
     "Milliseconds of a training step for an image against its side, with the fitted curves."
     kinds = ('float32', timings, COLOURS['resizing']), ('bfloat16', in_bf16, COLOURS['ink'])
-    told = ', '.join(f'{size} px {1000*seconds:.1f} ms' for size, seconds in timings.items())
+    told, told_zh = (comma.join(f'{size} {px} {1000*seconds:.1f} {ms}' for size, seconds in timings.items())
+                     for comma, px, ms in ((', ', 'px', 'ms'), ('，', '像素', '毫秒')))
 
     def draw(fig, say):
         ax, grid = fig.add_subplot(), range(16, 136, 4)
@@ -28,12 +29,12 @@ def cost_figure(timings:dict, # {size: seconds an image} in float32, as `time_ba
             ax.plot(grid, [1000*cost(size) for size in grid], color=colour, lw=1)
             ax.plot(list(times), [1000*seconds for seconds in times.values()], 'o', color=colour)
             ax.annotate(name, (136, 1000*cost(134)), color=colour, va='center')
-        ax.set(xlabel=say('side of the image, px', '图像边长（px）'), ylabel=say('ms for an image', '每张图像的毫秒数'),
+        ax.set(xlabel=say('side of the image, px', '图像边长（像素）'), ylabel=say('ms for an image', '每张图像的毫秒数'),
                xticks=[0, *timings], xlim=(0, 155), ylim=(0, None))
 
     return StillFigure(
         draw, 'Time of a training step for an image against its side, with a fitted curve that bends upwards: '
-              f'{told} in float32.', f'训练一步时每张图像所用的时间与边长的关系，拟合曲线向上弯：float32 下 {told}。', size=(6, 2.6))
+              f'{told} in float32.', f'训练一步时每张图像所用的时间与边长的关系，拟合曲线向上弯：float32 下 {told_zh}。', size=(6, 2.6))
 
 # %% ../../nbs/demos/schedules.ipynb #d1b2d2e1
 def maps_figure(picture, # floating point (3, h, w), in any range
@@ -85,7 +86,7 @@ def rates_figure(steps:list, # (learning rate, size in pixels) of each step: one
     return StillFigure(
         draw, f'The learning rate over the steps: up to 0.003 and down again at {small} px, up to 0.001 in one epoch '
               f'at {large} px, then up to 0.0005 and down again.',
-        f'各训练步的学习率：{small} px 时升到 0.003 再降下来，{large} px 时先用一个周期升到 0.001，再升到 0.0005 然后降下来。',
+        f'各训练步的学习率：{small} 像素时升到 0.003 再降下来，{large} 像素时先用一个周期升到 0.001，再升到 0.0005 然后降下来。',
         size=(7.5, 2.5))
 
 # %% ../../nbs/demos/schedules.ipynb #fa72d5d0
@@ -99,18 +100,18 @@ def sizes_figure(before:dict, # {size in pixels: accuracy in [0, 1]} after train
 
     def draw(fig, say):
         ax = fig.add_subplot()
-        lines = ((before, COLOURS['baseline'], say(f'after {small} px', f'{small} px 训练后')),
-                 (after, COLOURS['resizing'], say(f'and {large} px', f'再经 {large} px')))
+        lines = ((before, COLOURS['baseline'], say(f'after {small} px', f'{small} 像素训练后')),
+                 (after, COLOURS['resizing'], say(f'and {large} px', f'再经 {large} 像素')))
         for values, colour, name in lines:
             ax.plot(list(values), [100*right for right in values.values()], '-o', color=colour)
             ax.annotate(name, (large, 100*values[large]), (7, 0), textcoords='offset points', va='center')
-        ax.set(xlabel=say('side of the validation pictures, px', '验证图片的边长（px）'), ylabel=say('accuracy, %', '准确率（%）'),
+        ax.set(xlabel=say('side of the validation pictures, px', '验证图片的边长（像素）'), ylabel=say('accuracy, %', '准确率（%）'),
                xticks=list(before), ylim=(0, None), xlim=(min(before)*.8, large*1.28))
 
     return StillFigure(
         draw, f'Accuracy against the size of the same validation pictures, after training at {small} px: '
               f'{told(before, ", ")}; after {large} px as well: {told(after, ", ")}.',
-        f'同一批验证图片在不同边长下的准确率，{small} px 训练后：{told(before, "，")}；再经 {large} px 训练：{told(after, "，")}。',
+        f'同一批验证图片在不同边长下的准确率，{small} 像素训练后：{told(before, "，")}；再经 {large} 像素训练：{told(after, "，")}。',
         size=(6, 2.6))
 
 # %% ../../nbs/demos/schedules.ipynb #27a455ef
@@ -135,7 +136,7 @@ def outcome_figure(runs:dict, # {name of a schedule: DataFrame of its runs}, as 
 
     told = [(name, time[name], *(mean for mean, *_ in intervals)) for name, intervals in means.items()]
     en = '; '.join('{}: {:.1f} times the time, {:.1f} %, with TTA {:.1f} %'.format(*numbers) for numbers in told)
-    zh = '；'.join('{}：{:.1f} 倍用时，{:.1f} %，加 TTA {:.1f} %'.format(*numbers) for numbers in told)
+    zh = '；'.join('{}：{:.1f} 倍用时，{:.1f}%，加 TTA {:.1f}%'.format(*numbers) for numbers in told)
     return StillFigure(draw, f'Accuracy of each schedule, with its time in that of 5×64. {en}.',
                        f'每种安排的准确率和用时（以 5×64 为 1）。{zh}。', size=(8, 4))
 

@@ -21,7 +21,7 @@ from ..tta import (MeasuredViews, _batches, _model_of, _shown, average_views, cr
 
 # %% ../../nbs/demos/tta.ipynb #dt000008
 _MOST = 8                                 # augmented views that the demo shows
-_LABELS = {False: ('{}: plain view wrong', '{}：只看原样答错'), True: ('{}: plain view right', '{}：只看原样答对')}
+_LABELS = {False: ('{}: plain view wrong', '{}：只看原始视图答错'), True: ('{}: plain view right', '{}：只看原始视图答对')}
 
 
 @dataclass
@@ -114,7 +114,7 @@ def _told(names, example, average, n, how, of_all):
     joined = dict(mean='均值', max='最大值')[how]
     return (f'A {target}, plain and {n} times augmented, {how} of the predictions: {right:.2f} for the right class, '
             f'{plain:.2f} from the plain view alone; the answer is {answer}. {of_all[0]}.',
-            f'{target_zh}：原样一次，增强 {n} 次，预测取{joined}，正确类别得 {right:.2f}，只看原样是 {plain:.2f}；'
+            f'{target_zh}：原始视图和 {n} 个增强视图，预测取{joined}，正确类别得 {right:.2f}，只看原始视图是 {plain:.2f}；'
             f'回答：{answer_zh}。{of_all[1]}。')
 
 # %% ../../nbs/demos/tta.ipynb #dt000017
@@ -155,8 +155,8 @@ def tta_demo(learn=None, # a trained fastai Learner; without it one of Toynette 
         accuracy = [100*share for share in measured.accuracy(how, weight)]
         colours = [green if i == example.target else grey for i in range(len(known))]
         x = np.arange(len(known))/len(known)
-        page.picture('w', _GREY if page.stored else example.whole, page.say('as it is (pale: cut off)', '原样（浅色：被裁掉）'))
-        page.text('a', page.say('views, the plain one first, with answers', '各视图（原样在前）和模型的回答'), 0, 1.2)
+        page.picture('w', _GREY if page.stored else example.whole, page.say('as it is (pale: cut off)', '原图（浅色：被裁掉）'))
+        page.text('a', page.say('views, the plain one first, with answers', '各视图（原始视图在前）和模型的回答'), 0, 1.2)
         for i, panel in enumerate('abcdefghi'[:1 + n]):
             page.picture(panel, _GREY if page.stored else example.views[i])
             page.boxes(panel.upper(), x, 0, .7/len(x), example.probs[i], colours)
@@ -170,7 +170,7 @@ def tta_demo(learn=None, # a trained fastai Learner; without it one of Toynette 
         page.line('l', range(_MOST + 1), accuracy[:_MOST + 1], green, linewidth=2)
         page.dots('l', [n], [accuracy[n]], green, markersize=8)
         page.code('k', _code(n, how, beta))
-        of_all = f'On all {items} pictures: {accuracy[n]:.1f} %', f'全部 {items} 张的准确率：{accuracy[n]:.1f} %'
+        of_all = f'On all {items} pictures: {accuracy[n]:.1f} %', f'全部 {items} 张的准确率：{accuracy[n]:.1f}%'
         page.alt(*_told(names, example, average, n, how, of_all))
 
     return frame(language, n=n, how=how, beta=beta)

@@ -60,7 +60,7 @@ def gains_figure(gains, # array (orders, 1 + n): points gained over the plain vi
     return StillFigure(
         draw, f'Points gained against the number of augmented views: {", ".join(points)}, on average over '
               f'{len(gains)} orders. 0 views took {shortest} s, {last} took {longest} s.',
-        f'提升的百分点随增强视图数的变化，{len(gains)} 种顺序的平均：{"、".join(points)}。'
+        f'提升的百分点随增强视图数的变化，{len(gains)} 种顺序的均值：{"、".join(points)}。'
         f'0 个视图用了 {shortest} 秒，{last} 个用了 {longest} 秒。', size=(6.5, 2.8))
 
 # %% ../../nbs/demos/views.ipynb #ef73b507
@@ -87,8 +87,8 @@ def recipes_figure(runs, # DataFrame with a row for each run: `recipe`, its name
                        '{} 次训练中 TTA 提升的百分点：平均 {}，从 {} 到 {}。'.format(*numbers), size=(7, .9 + .3*len(recipes)))
 
 # %% ../../nbs/demos/views.ipynb #vr00002
-_WAYS = {'random': ('4 random views', '4 个随机视图'), 'corners': ('corners and centre', '四角和中间'),
-         'ends': ('both ends and centre', '两端和中间'), 'closer': ('closer', '近一点')}
+_WAYS = {'random': ('4 random views', '4 个随机视图'), 'corners': ('corners and centre', '四角和中央'),
+         'ends': ('both ends and centre', '两端和中央'), 'closer': ('closer', '近一点')}
 
 
 def _way_name(way):
@@ -120,4 +120,4 @@ def rivals_figure(rivals, # a table of `summarize`, a row for each way, the plai
     en = ', '.join(f'{_way_name(way)[0]} {gain}' for way, gain in gained.items())
     zh = '，'.join(f'{_way_name(way)[1]} {gain}' for way, gain in gained.items())
     return StillFigure(draw, f'Points gained over the plain view at 64 px: {en}.',
-                       f'比 64 像素的原样高出的百分点：{zh}。', size=(7.5, 4))
+                       f'比 64 像素的原始视图高出的百分点：{zh}。', size=(7.5, 4))
