@@ -221,6 +221,7 @@ def build(options:argparse.Namespace)->list:
     wrong = [told for path in found.values() for told in problems(path)]
     if wrong: return wrong
     import results        # pandas and matplotlib come with it: a faulty notebook need not wait for them
+    os.environ['DEMO_LANGUAGES'] = ','.join(LANGUAGES)       # its figures are stored as those of the chapters
     measured = work/'results.ipynb'
     work.mkdir(parents=True, exist_ok=True)
     write_if_new(measured, nbformat.writes(results.notebook(options.runs)))

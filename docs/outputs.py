@@ -5,7 +5,8 @@
     python docs/outputs.py tools --jobs 2      those in nbs/tools, two at a time
 
 Each runs as with a learner who has just begun: in an empty folder, with the settings as they come and Toynette alone;
-the results table is thrown away. Figures are stored in both languages. A notebook that fails, or whose outputs must not
+the results table is thrown away. A figure is stored as a picture with English words, which GitHub, a PDF and every other
+reader can show; its Chinese twin and its live form lie in the output's metadata (`sotalearn.figures.speak`). A notebook that fails, or whose outputs must not
 be published, stays as it was and is named.
 """
 import argparse, os, subprocess, sys, tempfile, time

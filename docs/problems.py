@@ -5,13 +5,14 @@ from pathlib import Path
 import nbformat
 
 from assets import DATA_IMAGE, DEMO
+from sotalearn.figures import STILLS
 from sotalearn.settings import LANGUAGES
 
 DEMO_BYTES = 1_500_000        # of a live figure in a notebook, all its languages together
 NOTEBOOK_BYTES = 4_000_000
+STILL_BYTES = 300_000         # of the one picture that every reader of notebooks can show
 _MACHINE_PATH = re.compile(r'(?<![\w.:/])/(?:root|home|tmp|work|Users|mnt|private)/|[A-Z]:\\+Users\\')
 _COMPLAINT = re.compile(r'\b[A-Z]?[a-z]{0,20}Warning:|Traceback \(most recent')
-_PICTURES = {'image/png', 'image/jpeg', 'image/svg+xml'}
 
 
 def directives(source:str)->dict: # {name: value}
@@ -52,6 +53,23 @@ def _demo_problems(shown):
     if not all(picture['alt'].strip() for picture in pictures): yield 'a picture of a live figure has no alt text'
 
 
+def _spoken(output):
+    "What an output shows in each language beside what every reader of notebooks sees."
+    return output.get('metadata', {}).get('languages', {})
+
+
+def _still_problems(output):
+    "Sentences about the one picture of a figure that every reader of notebooks can show, and about its Chinese twin."
+    data, told = output.get('data', {}), output.get('metadata', {})
+    for kind in [kind for kind in data if kind.startswith('image/')]:
+        if kind not in STILLS or len(told.get(kind, {}).get('alt', '')) < 10:
+            yield f'a picture has no alt text: {kind}; show it as a sotalearn.figures.StillFigure'
+        elif not {*LANGUAGES[1:]} <= set(_spoken(output)):
+            yield f'each figure must be there in {" and ".join(LANGUAGES)}, got {LANGUAGES[0]}'
+        if (size := len(data[kind])) > STILL_BYTES:
+            yield f'a still picture must take at most {STILL_BYTES/1e6} MB, got {size/1e6:.2f} MB'
+
+
 def _said_problems(output):
     "Sentences about what an output says beside its pictures."
     data = output.get('data', {})
@@ -67,8 +85,7 @@ def _output_problems(output):
     data = output.get('data', {})
     if output.output_type == 'error': yield f'the output is an error: {output.ename}: {output.evalue}'
     if output.get('name') == 'stderr': yield f'the output has warnings or other text on stderr: {output.text[:60]!r}'
-    for kind in sorted(_PICTURES & set(data)):
-        yield f'a picture has no alt text: {kind}; show it as a sotalearn.figures.StillFigure'
+    yield from _still_problems(output)
     if any('widget' in kind for kind in data):      # JupyterLab would say "Error displaying widget"
         yield 'a widget is stored that would need its kernel; only its HTML may be'
     shown = data.get('text/html', '')
@@ -78,7 +95,7 @@ def _output_problems(output):
     spoken = re.findall(r'<img [^>]*?lang="(\w+)"', still)
     if spoken != [*LANGUAGES]*(len(spoken)//len(LANGUAGES)):
         yield f'each picture must be there in {" and ".join(LANGUAGES)}, got {", ".join(spoken)}'
-    yield from _demo_problems(shown)
+    yield from _demo_problems(shown + ''.join(own.get('text/html', '') for own in _spoken(output).values()))
 
 
 def _cell_problems(cells):
@@ -103,13 +120,15 @@ def problems(path:Path, # of a notebook
     except Exception as e:
         return [f'{path.name}: must be a notebook ({type(e).__name__}: {" ".join(str(e).split())[:100]})']
     whole = []
-    if 'widgets' in nb.metadata: whole.append('its metadata hold the state of widgets, which need their kernel')
-    if not _was_run(nb.cells): whole.append('no cell has an output: run the notebook')
-    if (size := path.stat().st_size) > NOTEBOOK_BYTES:
-        whole.append(f'must take at most {NOTEBOOK_BYTES/1e6:g} MB, got {size/1e6:.1f} MB')
     def place(i):
         lines = nb.cells[i].source.splitlines()
         opening = next((line for line in lines if line.strip() and not line.startswith('#|')), '')[:50]
         return f'cell {i} ({nb.cells[i].get("id", "no id")}, {opening!r})'
+    if 'widgets' in nb.metadata: whole.append('its metadata hold the state of widgets, which need their kernel')
+    if not _was_run(nb.cells): whole.append('no cell has an output: run the notebook')
+    if (size := path.stat().st_size) > NOTEBOOK_BYTES:
+        heaviest = max(range(len(nb.cells)), key=lambda i: len(json.dumps(nb.cells[i], ensure_ascii=False)))
+        told = f'{len(json.dumps(nb.cells[heaviest], ensure_ascii=False))/1e6:.1f} MB of it in {place(heaviest)}'
+        whole.append(f'must take at most {NOTEBOOK_BYTES/1e6:g} MB, got {size/1e6:.1f} MB, {told}')
     found = [f'{path.name}, {place(i)}: {told}' for i, told in sorted(_cell_problems(nb.cells))]
     return [f'{path.name}: {told}' for told in whole] + found

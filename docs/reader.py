@@ -6,6 +6,7 @@ import nbformat
 
 from assets import Assets, lighten
 from problems import directives
+from sotalearn.figures import STILLS
 from sotalearn.school.copy import in_language
 
 _EXPORTS = {'export', 'exporti', 'exports'}
@@ -76,7 +77,9 @@ def _prepare_code(cell, told, assets, up, scripts):
     cell.metadata = dict(tags=tags)
     for output in cell.outputs:
         data = output.get('data', {})
-        if 'text/html' in data: data['text/html'] = _without_repeats(lighten(data['text/html'], assets, up), scripts)
+        if 'text/html' not in data: continue
+        data['text/html'] = _without_repeats(lighten(data['text/html'], assets, up), scripts)
+        for kind in STILLS: data.pop(kind, None)          # the same picture, for readers who show no HTML
 
 
 def page(path:Path, # of a notebook in both languages

@@ -154,7 +154,8 @@ def figure(found, name):
 
 def shown(still):
     "A cell that shows a figure."
-    output = nbformat.v4.new_output('display_data', data={'text/html': still._repr_html_()})
+    data, told = still._repr_mimebundle_()
+    output = nbformat.v4.new_output('display_data', data=data, metadata=told)
     return nbformat.v4.new_code_cell('#| echo: false\nfigure', outputs=[output])     # a cell without code is left out
 
 

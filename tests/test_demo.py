@@ -1,5 +1,5 @@
 """Live figures without a browser: errors, bounds, the stored form."""
-import inspect, io, json, os, random, re, subprocess, sys
+import base64, inspect, io, json, os, random, re, subprocess, sys
 from pathlib import Path
 
 import nbformat
@@ -17,6 +17,7 @@ from sotalearn.demos.page import Layout, Page
 from sotalearn.demos.resizing import resizing_demo
 from sotalearn.demos.seeds import seeds_demo
 from sotalearn.demos.smoothing import label_smoothing_demo, temperature_demo
+from sotalearn.school.copy import in_language
 
 DEMOS = dict(alpha=alpha_demo, label_smoothing=label_smoothing_demo, mixup=mixup_demo, normalization=normalization_demo,
              resizing=resizing_demo, seeds=seeds_demo, temperature=temperature_demo)
@@ -31,6 +32,12 @@ def make_square(page, side, kind):
     if side == 8: raise KeyError('eight')
     if kind == 'square': page.boxes('s', 0, 0, side/10, [side/10], 'k')
     page.alt(f'A square of {side}.', f'边长为 {side} 的正方形。')
+
+
+@demo(Slider('height', ('height', '高'), 0, 4, 1, start=2), mosaic='s', **WHOLE)
+def make_bar(page, height):
+    page.boxes('s', 0, 0, .5, [height/4], 'k')
+    page.alt(f'A bar of {height}.', f'一根高 {height} 的柱子。')
 
 
 @pytest.fixture
@@ -187,15 +194,25 @@ def test_cells_run_again_and_again_keep_few_figures():
     for demo in demos: demo.close()
 
 
-def test_stored_figures_hold_the_present_script():
-    "After a change of demo.js the notebooks with live figures are run again, or their readers keep the old one."
+@pytest.mark.parametrize('language', ['en', 'zh'])
+def test_a_stored_figure_speaks_one_language_and_gets_the_present_script(monkeypatch, language):
+    "A notebook holds one picture that everybody can show; a learner's copy makes a live figure of it, in its language."
+    monkeypatch.setenv('DEMO_LANGUAGES', 'en,zh')
+    demo = make_bar('en')
+    data, metadata = demo._repr_mimebundle_()
+    assert set(data) in ({'text/plain', 'image/png'}, {'text/plain', 'image/jpeg'})
+    assert data['text/plain'] == demo.alt() == metadata[next(kind for kind in data if 'image' in kind)]['alt']
+    cell = nbformat.v4.new_code_cell('demo', outputs=[nbformat.v4.new_output('display_data', data=data, metadata=metadata)])
+    output = in_language(nbformat.v4.new_notebook(cells=[cell]), language).cells[0].outputs[0]
+    kind = next(kind for kind in output.data if 'image' in kind)
     script = Path(base.__file__).with_name('demo.js').read_text(encoding='utf-8').replace('</script', '<\\/script') + 'play();'
-    stored = []
-    for path in (Path(__file__).parent.parent/'nbs').rglob('*.ipynb'):
-        if '.ipynb_checkpoints' in path.parts: continue
-        outputs = [o for cell in nbformat.read(path, as_version=4).cells for o in cell.get('outputs', [])]
-        stored += [(path.name, script in html) for o in outputs if 'class="sotalearn-demo"' in (html := o.get('data', {}).get('text/html', ''))]
-    assert len(stored) >= 15 and not [name for name, present in stored if not present]
+    html = output.data['text/html']
+    assert html.startswith(f'<div lang="{language}" class="sotalearn-demo">') and html.count('<div lang') == 1
+    assert html.count(script) == 1 and told(html)['spec']['language'] == language
+    assert output.metadata == {kind: dict(alt=make_bar(language).alt(), width=demo.spec['size'][0])}
+    picture = Image.open(io.BytesIO(base64.b64decode(output.data[kind])))
+    assert picture.size == demo.picture().size
+    demo.close()
 
 
 # ------------------------------------------------------------------ the page

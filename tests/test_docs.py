@@ -547,8 +547,10 @@ FAULTS = {
     'text on stderr': [code('1', says('careful', 'stderr'))],
     "a warning or an error: 'UserWarning: old": [code('1', says('x.py:1: UserWarning: old'))],
     'a picture has no alt text: image/png': [code('plot()', shows('AAAA', 'image/png'))],
-    'a picture has no alt text: <img': [code('plot()', shows(PICTURES.replace('a church and a dog', '')))],
     'each picture must be there in en and zh, got en': [code('plot()', shows(PICTURES.split('<img lang="zh"')[0]))],
+    'each figure must be there in en and zh, got en': [code('plot()', nbformat.v4.new_output(
+        'display_data', data={'image/png': 'AAAA'}, metadata={'image/png': dict(alt='a church and a dog')}))],
+    'a picture has no alt text: <img': [code('plot()', shows(PICTURES.replace('a church and a dog', '')))],
     'a widget is stored': [code('demo', shows('{}', 'application/vnd.jupyter.widget-view+json'))],
     'at most 1.5 MB, got 1.6 MB': [code('demo', shows(
         '<div lang="en" class="sotalearn-demo"><img lang="en" alt="two pictures blended" src=""><script '
@@ -576,6 +578,13 @@ def test_a_fault_is_told_with_notebook_and_cell(tmp_path, told):
 def test_a_good_notebook_has_no_fault(tmp_path):
     from problems import problems
     assert problems(written(tmp_path/'07_x.ipynb', GOOD)) == []
+
+
+def test_a_notebook_that_is_too_large_is_told_with_its_largest_cell(tmp_path):
+    from problems import NOTEBOOK_BYTES, problems
+    cells = [*GOOD, code('#| echo: false\nlong()', says('x'*NOTEBOOK_BYTES)), code('short()', says('x'))]
+    found = problems(written(tmp_path/'07_x.ipynb', cells))
+    assert len(found) == 1 and re.search(r"at most 4 MB, got 4.0 MB, 4.0 MB of it in cell 4 \(\w+, 'long\(\)'\)", found[0]), found
 
 
 def test_a_file_that_is_no_notebook_is_told(tmp_path):

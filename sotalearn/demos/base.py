@@ -6,7 +6,7 @@
 __all__ = ['Demo', 'demo']
 
 # %% ../../nbs/demos/base.ipynb #db000004
-import base64, html, io, itertools, json, os, reprlib, threading, uuid
+import base64, html, io, itertools, json, reprlib, threading, uuid
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
@@ -20,6 +20,7 @@ import sotalearn
 from ..checks import check_choice
 from .controls import Choice, Slider
 from .page import CSS_DPI, Layout, Page
+from ..figures import player, still, stored_languages
 from ..settings import LANGUAGES, say, settings
 
 # %% ../../nbs/demos/base.ipynb #db000008
@@ -252,19 +253,33 @@ class Demo(anywidget.AnyWidget):
             )->str: # at most 1.5 MB, a line for each language
         """The demo as HTML that plays without a kernel and asks nothing of any server.
 
-        By default in its own language with half as many pictures, since a reader waits for them; the environment
-        variable DEMO_LANGUAGES ("en,zh") sets another default, for notebooks that are stored for readers of both."""
-        languages = languages or [o for o in os.environ.get('DEMO_LANGUAGES', '').split(',') if o]
-        for language in languages: check_choice(language, 'languages', LANGUAGES)
-        controls = self.controls if languages else [control.coarser() for control in self.controls]
-        how = dict(controls=controls, budget=_STORED_BYTES//max(1, len(languages)), method=2 if languages else 0)
-        forms = [self._form(language, i > 0, **how) for i, language in enumerate(languages or [self.language])]
-        script = _SCRIPT.read_text(encoding='utf-8').replace('</script', '<\\/script')
-        return '\n'.join([*forms, f'<script type="module">{script}play();</script>'])
+        By default in its own language with half as many pictures, since a reader waits for them."""
+        for language in languages or (): check_choice(language, 'languages', LANGUAGES)
+        forms = [self._form(language, i > 0, **self._richness(languages))
+                 for i, language in enumerate(languages or [self.language])]
+        return '\n'.join([*forms, player()])
 
-    # The HTML alone: it finds the widget by itself, and unlike a widget's own output it outlives the kernel.
+    def _richness(self, languages):
+        "How rich the form in each of these languages is: all steps in a stored notebook, half of them for a reader who waits."
+        if not languages: return dict(controls=[o.coarser() for o in self.controls], budget=_STORED_BYTES, method=0)
+        return dict(controls=self.controls, budget=_STORED_BYTES//len(languages), method=2)
+
+    def _still(self, language, controls, **how):
+        "The first picture of the form, for readers who show no HTML: its type, its base64 text, its words."
+        which = dict(language=language, stored=self._stands_in)
+        values = self._stored_values(controls)[0]
+        return *still(self._drawing(values, max(_DENSITIES), **which)), self._words(values, **which)
+
+    # The HTML finds the widget by itself, and unlike a widget's own output it outlives the kernel.
     def _repr_mimebundle_(self, include=None, exclude=None):
-        return {'text/plain': repr(self), 'text/html': self.html()}
+        stored = stored_languages()
+        try: kind, picture, alt = self._still((stored or [self.language])[0], **self._richness(stored))
+        except Exception: return {'text/plain': repr(self), 'text/html': self.html(stored)}
+        words = {kind: dict(alt=alt, width=round(self.size[0]*CSS_DPI))}
+        if not stored: return {'text/plain': repr(self), kind: picture, 'text/html': self.html()}, words
+        told = {each: {'text/html': self._form(each, False, **self._richness(stored))} for each in stored}
+        for each in stored[1:]: told[each]['text/plain'] = self._still(each, **self._richness(stored))[2]
+        return {'text/plain': alt, kind: picture}, {**words, 'languages': told}
 
     def __repr__(self):
         try: return f'Demo: {self.alt()}'

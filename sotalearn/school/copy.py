@@ -15,6 +15,7 @@ import nbformat
 from nbformat.sign import NotebookNotary
 
 from ..checks import check_choice
+from ..figures import speak
 from ..files import course_folder, write_atomic
 from ..languages import code_in, output_in, table_in
 from ..settings import LANGUAGES, SETTINGS_FILE, settings_text
@@ -64,6 +65,7 @@ def _output_for_learners(output, language):
     for place in (data, output):
         for kind in ('text/plain', 'text'):
             if kind in place: place[kind] = output_in(place[kind], language)
+    speak(output, language)
 
 
 def _for_learners(cell, language, dropped):
