@@ -11,6 +11,7 @@ from PIL import Image
 from lab import CHROMIUM, KERNEL, PATIENCE, Lab, chromium, our_troubles
 from sotalearn.demos.mixup import mixup_demo
 from sotalearn.demos.normalization import normalization_demo
+from sotalearn.figures import StillFigure
 from sotalearn.school.copy import chapters, in_language
 
 SMALL = dict(SOTALEARN_DATASET='toynette', SOTALEARN_EPOCHS='1', SOTALEARN_SIZE='32', SOTALEARN_TRAIN_IMAGES='200', SOTALEARN_LANGUAGE='en')
@@ -326,4 +327,22 @@ def test_a_signed_copy_plays_before_a_cell_is_run(lab, browser, stored, demos):
     still = page.locator('.jp-OutputArea-output img')
     still.wait_for()
     assert still.get_attribute('alt') == repr(demos['mixup']).split(': ', 1)[1] and still.evaluate('o => o.naturalWidth') > 500
+    page.context.close()
+
+
+def test_an_untrusted_notebook_shows_no_figure_twice(lab, browser, demos, monkeypatch):
+    "Neither the notebook of the course, in which both languages are stored, nor a copy that came from another machine."
+    monkeypatch.setenv('DEMO_LANGUAGES', 'en,zh')
+    still = StillFigure(lambda fig, say: fig.add_subplot().plot([0, 1]), 'A line that rises.', '一条上升的线。')
+    shown = [thing._repr_mimebundle_() for thing in (still, demos['mixup'])]
+    outputs = [nbformat.v4.new_output('display_data', data=data, metadata=told) for data, told in shown]
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell('show()', outputs=[output]) for output in outputs])
+    nb.cells += in_language(nb, 'zh').cells
+    for i, cell in enumerate(nb.cells): cell.id = f'cell-{i}'
+    lab.write('untrusted.ipynb', nbformat.from_dict({**nb, 'metadata': {**KERNEL, 'title': 'from elsewhere'}}))
+    page = lab.open(browser, 'untrusted.ipynb', run=False)
+    page.locator('.jp-OutputArea-output img').nth(3).wait_for()
+    pictures = page.locator('.jp-OutputArea-output img:visible').all()
+    assert [picture.evaluate('o => o.naturalWidth > 300') for picture in pictures] == [True]*4
+    assert pictures[2].get_attribute('alt') == '一条上升的线。' and our_troubles(page) == []
     page.context.close()
