@@ -7,4 +7,8 @@ warnings.filterwarnings('ignore', message='.*torch.jit.script.*')
 
 if 'IPython' in sys.modules:        # then `blend?` shows what stands beside each parameter
     from .signatures import show_comments
+    from .settings import reader_language
     show_comments()
+    if reader_language() == 'zh':   # and an error is told in the learner's language
+        from .catalogue import show_errors
+        show_errors()

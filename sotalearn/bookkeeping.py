@@ -346,7 +346,7 @@ def _many_at_once(left, recipes, table, display, jobs, client):
     for recipe, value, failure in side_by_side(apart, longest_first, jobs, client, display.show):
         failure = failure or _record(recipe, *value, table)
         name = names_of(recipe, recipes)
-        told = failure or say(f'accuracy {value[0]["accuracy"]:.1%}', f'准确率 {value[0]["accuracy"]:.1%}')
+        told = say(failure or f'accuracy {value[0]["accuracy"]:.1%}')
         if failure: failures[name] = failure
         display.end(left.pop(recipe), name, told)
     return failures

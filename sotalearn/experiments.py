@@ -15,6 +15,7 @@ from scipy import stats
 
 from .checks import check_limits, check_number, check_whole
 from .recipes import course_recipes
+from .settings import say
 
 # %% ../nbs/08_state_of_the_art.ipynb #f6493864
 RECIPES = course_recipes(dataset='imagenette-160', bf16=False)
@@ -114,7 +115,7 @@ def compare(recipes:dict, # from names to `Recipe`, the baseline first; of one d
     table = summarize(runs, list(recipes), level).join(origins(runs, recipes))
     table.attrs |= dict(level=level, failures=failures)
     for line in remarks(runs, seeds) if tell else []: tell(line)
-    for name, failure in failures.items(): warnings.warn(f'{name}: {failure}', stacklevel=2)
+    for name, failure in failures.items(): warnings.warn(f'{name}: {say(failure)}', stacklevel=2)
     return table
 
 

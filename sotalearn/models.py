@@ -18,6 +18,7 @@ from .architectures import find_model
 from .files import write_atomic
 from .normalization import normalize
 from .recipes import check_arch
+from .settings import say
 
 # %% ../nbs/tools/models.ipynb #c5461721
 def make_model(arch:str, # as for `find_model`
@@ -139,8 +140,9 @@ def _warn_of_others(stats, saved, name):
     given = [torch.as_tensor(statistic, dtype=torch.float32).flatten() for statistic in stats]
     known = [torch.tensor(statistic) for statistic in (saved.mean, saved.std)]
     if all(a.shape == b.shape and torch.allclose(a, b, atol=1e-4) for a, b in zip(given, known)): return
-    warnings.warn(f'{name} was trained with mean {saved.mean} and std {saved.std}, not with mean {given[0].tolist()} '
-                  f'and std {given[1].tolist()}: its predictions will be off', stacklevel=3)
+    told = (f'{name} was trained with mean {saved.mean} and std {saved.std}, not with mean {given[0].tolist()} '
+            f'and std {given[1].tolist()}: its predictions will be off')
+    warnings.warn(say(told), stacklevel=3)
 
 
 def load_model(path:Path, # a file that `save_model` wrote

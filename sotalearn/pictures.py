@@ -199,7 +199,7 @@ def _state(file):
 def _check_pictures(files, state):
     "A `ValueError` if one of `files` cannot be decoded; `state` (sizes and dates) renews the check."
     with ThreadPoolExecutor() as pool: found = [sentence for sentence in pool.map(_what_is_wrong, files) if sentence]
-    if found: raise ValueError(found[0] + (f' ({len(found)} such files in all)' if len(found) > 1 else ''))
+    if found: raise ValueError(f'{found[0]} ({len(found)} such files in all)' if len(found) > 1 else found[0])
 
 
 def check_pictures(files:list, # of paths; a second call for unchanged files costs a look at their dates

@@ -26,6 +26,7 @@ def pytest_configure(config):
     for folder in map(dataset_folder, DATASETS[1:]):
         if folder.is_dir(): (data/folder.name).symlink_to(folder.resolve())
     os.environ['FASTAI_HOME'] = home.name
+    os.environ['LANGUAGE'] = 'en'                               # whatever this machine speaks
 
 
 # What takes longest begins first, so that no core waits for the other in the end.

@@ -14,6 +14,7 @@ from sotalearn.school.copy import in_language
 ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT/'docs'))
 import contents  # noqa: E402: docs/ is no package
+from catalogue import CATALOGUE, read_catalogue  # noqa: E402
 GLOSSARY = (ROOT/'docs'/'text'/'glossary.md').read_text(encoding='utf-8')
 NOTEBOOKS = sorted(o for o in (ROOT/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts)
 
@@ -166,6 +167,7 @@ def chinese():
                 told[name] = '\n'.join(re.findall(r"""'[^'\n]*[\u4e00-\u9fff][^'\n]*'|"[^"\n]*[\u4e00-\u9fff][^"\n]*\"""", cell.source))
             elif 'zh' in cell.metadata.get('tags', []): told[name] = cell.source
     for path in (ROOT/'docs'/'text').glob('*.zh.md'): told[path.name] = path.read_text(encoding='utf-8')
+    told['catalogue'] = '\n'.join(read_catalogue(CATALOGUE.read_text(encoding='utf-8')).values())
     told['glossary'] = contents.glossary(GLOSSARY, 'zh')
     return {name: re.sub(r'```.*?```|`[^`]*`', '', text, flags=re.S) for name, text in told.items()}
 

@@ -6,8 +6,8 @@
 __all__ = ['FOLDER', 'free_port', 'lab', 'data', 'train', 'compare', 'results', 'main']
 
 # %% ../../nbs/tools/cli.ipynb #cc737b8b
-import argparse, json, os, secrets, socket, subprocess, sys
-from contextlib import redirect_stdout
+import argparse, json, locale, os, re, secrets, socket, subprocess, sys, unicodedata
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ..checks import LIMITS, check_choice, check_whole, nearest
 from ..datasets import DATASETS, check_dataset
 from ..files import write_atomic
 from ..recipes import CHOICES, COLUMNS, TECHNIQUES, Recipe, course_recipes, course_table, read_runs, recipe_of
-from ..settings import LANGUAGES, Settings, results_path, settings
+from ..settings import LANGUAGES, Settings, reader_language, results_path, say, settings
 
 # %% ../../nbs/tools/cli.ipynb #b07a0494
 FOLDER = 'my-course'
@@ -59,14 +59,15 @@ def _jupyter_command(folder, port, browser):
     return command
 
 
-def _report(folder, done):
+def _report(folder, done, language):
     "Say what `write_copy` has done, and which chapters of the learner's have a new edition beside them."
     chapters = [what for name, what in done.items() if '/' not in name]        # below are those that they link to
     written = sum(what in ('written', 'renewed') for what in chapters)
     told = f'{written} chapters written, {len(chapters) - written} as they were' if written else 'your chapters'
-    print(f'{folder}: {told}')
+    print(f'{folder}: {say(told, language=language)}')
     for name, what in done.items():
-        if what.startswith('new edition'): print(f'  {name}: {what}, which you have changed; yours is as you left it')
+        if what.startswith('new edition'):
+            print(say(f'  {name}: {what}, which you have changed; yours is as you left it', language=language))
 
 
 def lab(folder:str=None, # the learner's; `my-course` here by default, or this folder if it is one already
@@ -80,13 +81,15 @@ def lab(folder:str=None, # the learner's; `my-course` here by default, or this f
     here = Path.cwd()
     if folder: folder = Path(folder).expanduser()
     else: folder = here if (here/'.sotalearn').is_dir() else here/FOLDER
-    language = language or settings(folder if folder.is_dir() else here).language
+    start = folder if folder.is_dir() else here
+    settings(start)                                         # a mistake in them is told at once
+    language = language or reader_language(start, otherwise=_locale_language())
     port = free_port(port)
-    _report(folder, write_copy(folder, language))
+    _report(folder, write_copy(folder, language), language)
     make_toynette(show_progress=sys.stdout.isatty())
     token = secrets.token_urlsafe(24)
     print(f'JupyterLab: http://127.0.0.1:{port}/lab/tree/index.ipynb?token={token}')
-    print('Stop it with Ctrl+C twice.', flush=True)
+    print(say('Stop it with Ctrl+C twice.', language=language), flush=True)
     server = subprocess.Popen(_jupyter_command(folder, port, browser), env=_jupyter_environment(folder, token))
     while True:
         try: return server.wait()
@@ -166,7 +169,7 @@ def compare(recipes:str, # names of `TECHNIQUES` with commas between them, the b
     if missing:
         todo = bookkeeping.missing_runs(chosen, seeds)
         for recipe in todo: print(bookkeeping.names_of(recipe, chosen))
-        print(f'{len(todo)} runs are missing')
+        print(say(f'{len(todo)} runs are missing'))
         return 0
     with redirect_stdout(sys.stderr):               # the table alone goes into a pipe
         table = experiments.compare(chosen, seeds, jobs=jobs, scheduler=scheduler)
@@ -267,8 +270,40 @@ def _shared_fields():
     return [field for field in fields(Recipe) if field.name not in apart]
 
 
+class _Help(argparse.HelpFormatter):
+    "Help in the reader's language, its lines broken where a Chinese text may be."
+    def start_section(self, heading): super().start_section(say(heading))
+
+    def add_usage(self, usage, actions, groups, prefix=None):
+        super().add_usage(usage, actions, groups, say('usage: ') if prefix is None else prefix)
+
+    def _get_help_string(self, action): return say(action.help)
+
+    def _split_lines(self, text, width): return _lines(' '.join(text.split()), width)
+
+    def _fill_text(self, text, width, indent): return '\n'.join(indent + line for line in text.split('\n'))
+
+
+_WIDE, _CLOSES = r'\u3000-\u303f\u4e00-\u9fff\uff00-\uffef', '，。、；：？！）》”'
+_PART = re.compile(rf'[（《“]*(?:[{_WIDE}]|[^\s{_WIDE}]+|\s)[{_CLOSES}]*')
+
+
+def _lines(text, width):
+    "`text` in lines of `width` columns, of which a Chinese character takes two; a line may end behind each of them."
+    lines = ['']
+    for part in _PART.findall(text):
+        if sum(1 + (unicodedata.east_asian_width(sign) in 'WF') for sign in lines[-1] + part) > width: lines.append('')
+        lines[-1] += part if lines[-1] else part.lstrip()
+    return [line.rstrip() for line in lines]
+
+
 class _Parser(argparse.ArgumentParser):
     "A parser that answers a mistake in one sentence, with the nearest name."
+    def __init__(self, *given, **how):
+        super().__init__(*given, **dict(formatter_class=_Help) | how)
+        self.add_argument('--lang', dest='language', choices=LANGUAGES, default=argparse.SUPPRESS,
+                          help="language of what is said (default: the settings', or else this machine's)")
+
     def parse_known_args(self, args=None, namespace=None):
         namespace, unknown = super().parse_known_args(args, namespace)
         if unknown and unknown[0].startswith('-'):
@@ -282,23 +317,23 @@ class _Parser(argparse.ArgumentParser):
         self.error(f'{name} must be one of {", ".join(action.choices)}, got {value!r}{nearest(value, action.choices)}')
 
     def error(self, message):
-        self.exit(2, f'sotalearn: {message}; see {self.prog} --help\n')
+        self.exit(2, f'sotalearn: {say(message)}{say(f"; see {self.prog} --help")}\n')
 
 
 def _allowed(name):
     "What a field may be, in words; nothing where its comment says it."
-    if name in CHOICES: return f'one of {", ".join(CHOICES[name])}; '
+    if name in CHOICES: return say(f'one of {", ".join(CHOICES[name])}; ')
     if name not in LIMITS: return ''
     low, high = LIMITS[name]
-    return f'{low} or more; ' if high is None else f'{low} to {high}; '
+    return say(f'{low} or more; ' if high is None else f'{low} to {high}; ')
 
 
 def _default(field):
     "The default of a field, in words."
-    if field.default is None: return 'default: what this machine does faster'
-    default = ('off', 'on')[field.default] if field.type is bool else field.default
-    if field.name in _KNOBS: return f'default: your setting, {default} as it comes'
-    return f'default: {default or "none"}' if field.type is str else f'default: {default}'
+    if field.default is None: return say('default: what this machine does faster')
+    default = say(('off', 'on')[field.default]) if field.type is bool else field.default
+    if field.name in _KNOBS: return say(f'default: your setting, {default} as it comes')
+    return say(f'default: {default or say("none")}' if field.type is str else f'default: {default}')
 
 
 def _add_recipe_options(parser, wanted, use=''):
@@ -307,15 +342,14 @@ def _add_recipe_options(parser, wanted, use=''):
     for field in wanted:
         how = dict(type=field.type, metavar=field.type.__name__)
         if field.type is bool: how = dict(action=argparse.BooleanOptionalAction)
-        default = 'default: any' if use else _default(field)
-        told = f'{use}{comments[field.name]} ({_allowed(field.name)}{default})'.replace('%', '%%')
+        default = say('default: any') if use else _default(field)
+        comment, limits = say(comments[field.name]), f'{_allowed(field.name)}{default}'
+        told = say(f'{use}{comment} ({limits})', f'{use}{comment}（{limits}）').replace('%', '%%')
         parser.add_argument(f'--{field.name.replace("_", "-")}', help=told, default=argparse.SUPPRESS, **how)
 
 
 def _add_lab(commands):
     parser = commands.add_parser('lab', help='open the course in JupyterLab')
-    parser.add_argument('--lang', dest='language', choices=LANGUAGES,
-                        help="language of the chapters (default: the settings')")
     parser.add_argument('--dir', dest='folder', help=f'your folder (default: {FOLDER})')
     parser.add_argument('--port', type=int, help='port on 127.0.0.1 (default: the first free one from 8888 on)')
     parser.add_argument('--no-browser', dest='browser', action='store_false', help='print the address only')
@@ -339,10 +373,9 @@ def _add_train(commands):
 
 def _add_compare(commands):
     width = max(map(len, TECHNIQUES))
-    known = [f'  {name:{width}}  {technique.label[0]}' for name, technique in TECHNIQUES.items()]
+    known = [f'  {name:{width}}  {say(*technique.label)}' for name, technique in TECHNIQUES.items()]
     parser = commands.add_parser('compare', help='compare recipes over seeds: train what is missing, print the table',
-                                 formatter_class=argparse.RawDescriptionHelpFormatter,
-                                 epilog='\n'.join(['recipes:', *known]))
+                                 epilog='\n'.join([say('recipes:'), *known]))
     parser.add_argument('--recipes', default=','.join(TECHNIQUES),
                         help='those of the list below, with commas between them, the baseline first (default: all)')
     parser.add_argument('--seeds', default='1,2,3', help='whole numbers with commas between them (default: 1,2,3)')
@@ -363,30 +396,59 @@ def _add_results(commands):
                                                                'mean accuracy, 95 %% interval, and with TTA, in %%')
     parser.add_argument('--columns', metavar='NAMES', help='those to show, with commas between them')
     parser.add_argument('--csv', action='store_true', help='all columns as CSV')
-    _add_recipe_options(parser, fields(Recipe), 'only rows with this: ')
+    _add_recipe_options(parser, fields(Recipe), say('only rows with this: '))
 
 
 def _parser():
     "The command's options."
     parser = _Parser(prog='sotalearn',
-                     description='A course on training state-of-the-art image classifiers.')
+                     description=say('A course on training state-of-the-art image classifiers.'))
     parser.add_argument('--version', action='version', version=__version__)
     commands = parser.add_subparsers(dest='command', required=True, metavar='lab | data | train | compare | results')
     for add in (_add_lab, _add_data, _add_train, _add_compare, _add_results): add(commands)
     return parser
 
 
+def _locale_language():
+    "The language of this machine's user, if it is one of the course's."
+    variables = ('LANGUAGE', 'LC_ALL', 'LC_MESSAGES', 'LANG')
+    name = next(filter(None, map(os.environ.get, variables)), None) or locale.getlocale()[0] or ''
+    return 'zh' if name.lower().startswith(('zh', 'chinese')) else 'en'
+
+
+def _asked_language(words):
+    "The language after `--lang`, before anything else is read: the help is in it, too."
+    early = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    early.add_argument('--lang', choices=LANGUAGES)
+    with suppress(argparse.ArgumentError): return early.parse_known_args(words)[0].lang
+
+
+@contextmanager
+def _speaking(language):
+    "All that is said meanwhile, also by processes that are started, is in this language."
+    before = os.environ.get('SOTALEARN_LANGUAGE')
+    os.environ['SOTALEARN_LANGUAGE'] = language
+    try: yield
+    finally:
+        if before is None: del os.environ['SOTALEARN_LANGUAGE']
+        else: os.environ['SOTALEARN_LANGUAGE'] = before
+
+
 def main(words:list=None, # the command line; that of the process by default
         )->int: # 0, or JupyterLab's exit status
     "The command `sotalearn`. A mistake is answered with one sentence and exit status 2."
-    options = vars(_parser().parse_args(words))
-    command = dict(lab=lab, data=data, train=train, compare=compare, results=results)[options.pop('command')]
-    try: return command(**options) or 0
+    language = _asked_language(words) or reader_language(otherwise=_locale_language())
+    with _speaking(language): options = vars(_parser().parse_args(words))
+    asked, name = options.pop('language', None), options.pop('command')
+    if name == 'lab': options['language'] = asked           # by default that of the learner's folder
+    command = dict(lab=lab, data=data, train=train, compare=compare, results=results)[name]
+    try:
+        with nullcontext() if name == 'lab' else _speaking(language): return command(**options) or 0
     except (ValueError, OSError) as e:
-        print(f'sotalearn: {e}', file=sys.stderr)
+        print(f'sotalearn: {say(str(e), language=language)}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print('sotalearn: stopped', file=sys.stderr)
+        print(f'sotalearn: {say("stopped", language=language)}', file=sys.stderr)
         return 130
 
 
