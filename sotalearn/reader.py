@@ -100,7 +100,8 @@ def complaint(source, # as for `read_picture`
     name = repr(str(source)) if is_place else f'a picture given as {type(source).__name__}'
     reason = ' '.join(str(error).split()) or type(error).__name__
     if isinstance(error, UnidentifiedImageError): reason = 'it is of no kind that is known'
-    return f'{name} cannot be read as a picture ({reason})' + ('; replace it or delete it' if is_place else '')
+    hint = '; replace it or delete it' if is_place else ''
+    return f'{name} cannot be read as a picture ({reason}){hint}'
 
 
 def read_picture(source, # path, bytes, file object, PIL image, array or tensor of pixels
