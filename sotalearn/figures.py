@@ -150,8 +150,10 @@ class StillFigure:
         words = dict(alt=self.alt[shown], width=round(96*self.size[0]))
         data, told = {kind: picture, 'text/plain': self.alt[shown]}, {kind: words}
         if not stored_languages(): return {**data, 'text/html': as_html(picture, kind, shown, **words)}, told
-        webp = {each: _text_of(self.pictures[each], 'webp', quality=82, method=6) for each in others}
-        return data, {**told, 'languages': {each: {'text/plain': self.alt[each], 'image/webp': webp[each]} for each in others}}
+        told['languages'] = {each: {'text/plain': self.alt[each],
+                                    'image/webp': _text_of(self.pictures[each], 'webp', quality=82, method=6)}
+                             for each in others}
+        return data, told
 
     def __repr__(self): return self.alt[self.language]
 

@@ -7,7 +7,7 @@ import pytest
 from nbformat.sign import NotebookNotary
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from sotalearn.school.copy import chapters, write_copy
+from sotalearn.school.copy import chapters, in_language, write_copy
 from sotalearn.settings import LANGUAGES, settings
 
 
@@ -47,6 +47,17 @@ def test_the_copy_is_in_one_language_signed_and_without_machinery(tmp_path, lang
         prose = ''.join(cell.source for cell in nb.cells if cell.cell_type == 'markdown')
         assert (sum('\u4e00' <= letter <= '\u9fff' for letter in prose) > 50) == (language == 'zh')
         for link in re.findall(r'\]\(([\w./-]+\.ipynb)', prose): assert (mine/name).parent.joinpath(link).is_file(), link
+
+
+@pytest.mark.parametrize('path', chapters(), ids=lambda path: path.stem)
+def test_where_the_course_is_missing_a_chapter_begins_with_how_to_install_it(path, monkeypatch):
+    "As on Colab or Kaggle, where a notebook comes alone."
+    nb = in_language(nbformat.read(path, as_version=4), 'en')
+    first = next(cell for cell in nb.cells if cell.cell_type == 'code')
+    exec(first.source, {})
+    monkeypatch.setattr('importlib.util.find_spec', lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match='First install the course .*: %pip install sotalearn$'): exec(first.source, {})
+    assert first.metadata.jupyter.source_hidden
 
 
 def test_a_second_language_does_not_touch_what_was_changed(tmp_path, small):

@@ -98,7 +98,7 @@ def installed(tmp_path):
     unwanted = shutil.ignore_patterns('.ipynb_checkpoints', '__pycache__', '.*')
     for name in ('nbs', 'results', 'sotalearn'): shutil.copytree(ROOT/name, source/name, ignore=unwanted)
     for name in ('pyproject.toml', 'README.md', 'LICENSE'): shutil.copy(ROOT/name, source/name)
-    build = [sys.executable, '-m', 'build', '--wheel', '--no-isolation', '--outdir', tmp_path/'dist', source]
+    build = [sys.executable, '-m', 'build', '--no-isolation', '--outdir', tmp_path/'dist', source]
     subprocess.run(build, check=True, capture_output=True, timeout=120)
     wheel, = (tmp_path/'dist').glob('*.whl')
     shutil.rmtree(source)

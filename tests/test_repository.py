@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sotalearn import __version__
 from sotalearn.settings import settings_text
 
 ROOT = Path(__file__).parent.parent
@@ -74,6 +75,11 @@ def test_a_line_of_the_library_can_be_read_without_scrolling():
 
 def test_settings_ini_is_what_the_course_writes():
     assert (ROOT/'settings.ini').read_text(encoding='utf-8') == settings_text('en')
+
+
+def test_the_changelog_begins_with_this_version():
+    told = re.findall(r'^## (.+)$', (ROOT/'CHANGELOG.md').read_text(encoding='utf-8'), flags=re.M)[0]
+    assert re.fullmatch(rf'{re.escape(__version__)} · (unreleased|\d{{4}}-\d\d-\d\d)', told)
 
 
 @pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: f'{path.parent.name}-{path.stem}')

@@ -260,7 +260,7 @@ class Demo(anywidget.AnyWidget):
         return '\n'.join([*forms, player()])
 
     def _richness(self, languages):
-        "How rich the form in each of these languages is: all steps in a stored notebook, half of them for a reader who waits."
+        "How rich the form in each of these languages is: all steps in a stored notebook, half where a reader waits."
         if not languages: return dict(controls=[o.coarser() for o in self.controls], budget=_STORED_BYTES, method=0)
         return dict(controls=self.controls, budget=_STORED_BYTES//len(languages), method=2)
 
