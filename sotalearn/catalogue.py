@@ -12,14 +12,16 @@ from importlib.resources import files
 
 # %% ../nbs/tools/catalogue.ipynb #26c95f5a
 _PLACE = 'locale/zh_CN/LC_MESSAGES/sotalearn.po'
-_ENTRY = re.compile(r'^msgid ((?:".*"\n)+)msgstr ((?:".*"(?:\n|\Z))+)', flags=re.M)
+_ENTRY = re.compile(r'^(?:msgctxt "(.*)"\n)?msgid ((?:".*"\n)+)msgstr ((?:".*"(?:\n|\Z))+)', flags=re.M)
 _GAP = re.compile(r'\{[^{}]*\}')
 
 
 def read_catalogue(text:str, # of a gettext catalogue, a .po file; it needs no compiling
+                   context:str='', # the entries of one context; by default those without any
                   )->dict: # {English: Chinese}; what is not translated yet is left out
     "The sentences of a catalogue."
-    pairs = [[ast.literal_eval(f'({lines})') for lines in entry] for entry in _ENTRY.findall(text)]
+    pairs = [[ast.literal_eval(f'({lines})') for lines in entry]
+             for place, *entry in _ENTRY.findall(text) if place == context]
     return {english: chinese for english, chinese in pairs if english and chinese}
 
 # %% ../nbs/tools/catalogue.ipynb #a6d99ee4

@@ -8,22 +8,22 @@ __all__ = ['twins', 'pieces', 'code_in', 'chinese_of', 'output_in', 'table_in', 
 # %% ../nbs/tools/languages.ipynb #8f8618c4
 import ast, html, io, re, sys, tokenize
 from functools import cache
+from importlib.resources import files
 from inspect import cleandoc
 from itertools import accumulate
-from pathlib import Path
 
-import sotalearn
+from .catalogue import in_chinese, read_catalogue
 from .settings import say
 
 # %% ../nbs/tools/languages.ipynb #d4a090fb
+_PLACE = 'locale/zh_CN/LC_MESSAGES/chapters.po'
+
+
 @cache
 def twins(kind:str, # 'comment', 'docstring', 'sentence', 'label' or 'output'
          )->dict: # {English: Chinese}
     "The entries of one kind in the catalogue of the chapters."
-    from babel.messages.pofile import read_po       # a tenth of a second that only Chinese readers pay
-    path = Path(sotalearn.__file__).parent/'locale'/'zh_CN'/'LC_MESSAGES'/'chapters.po'
-    catalogue = read_po(io.BytesIO(path.read_bytes()))
-    return {entry.id: entry.string for entry in catalogue if entry.context == kind and entry.string}
+    return read_catalogue((files('sotalearn')/_PLACE).read_text(encoding='utf-8'), kind)
 
 
 @cache
@@ -110,7 +110,8 @@ def chinese_of(text:str, # one line, or what a cell of a table holds
     known = twins('label') if kind == 'label' else _outputs()
     if text in known: return known[text]
     found = ((pattern.fullmatch(text), zh) for pattern, zh in _patterns(kind))
-    return next((zh.format(*match.groups()) for match, zh in found if match), text)
+    otherwise = text if kind == 'label' else in_chinese(text)
+    return next((zh.format(*match.groups()) for match, zh in found if match), otherwise)
 
 
 def output_in(text:str, # what a cell prints or returns
