@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ROOT/'nbs'
 PROSE = [*sorted(NOTEBOOKS.glob('[0-9]*.ipynb')), NOTEBOOKS/'index.ipynb', NOTEBOOKS/'questions'/'questionnaire.ipynb']
 FIGURE = '(a figure)'
-# What is no run of ours: the level of every interval, and what the notes got.
-GIVEN = {95., 82.4, 86.3, 3.9, 87.4, 2312., 2340., 2678.}
+# What is no run of ours: the level of every interval, what the notes got, and Imagenette's leaderboard.
+GIVEN = {95., 82.4, 86.3, 3.9, 87.4, 2312., 2340., 2678., 87.43, 93.55}
 NUMBER = r'(?<![\w.,])[+−-]?\d+(?:,\d{3})*(?:\.\d+)?'
 
 
