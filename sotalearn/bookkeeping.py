@@ -24,11 +24,12 @@ from fastprogress.fastprogress import IN_NOTEBOOK, progress_bar
 from .checkpoints import remove_checkpoint
 from .checks import check_limits
 from .datasets import DATASETS, SPLITS, check_dataset, dataset_folder, dataset_name
+from .files import as_path
 from .jobs import check_jobs, check_workers, connect, side_by_side
 from .models import find_model
 from .pictures import choose_images, dataset, place_of, split_of
-from .recipes import (AS_RUN, MEASURED, Recipe, append_run, changed_fields, course_table, epochs_of, own_table,
-                               read_runs, recipe_of)
+from .recipes import (AS_RUN, MEASURED, Recipe, changed_fields, course_table, epochs_of, own_table,
+                               read_runs, recipe_of, record_run, writable_table)
 from .resizing import fit_stages
 from .settings import results_path, say
 from .smoothing import calibration, scaled_calibration
@@ -73,7 +74,7 @@ def _own_name(name):
     "The dataset's own name in place of 'auto' or a folder; nothing is made or downloaded for it."
     if name == 'auto': return dataset_name(dataset_folder(name))
     check_dataset(name)
-    return name if name in DATASETS else dataset_name(Path(name).expanduser())
+    return name if name in DATASETS else dataset_name(as_path(name))
 
 # %% ../nbs/tools/bookkeeping.ipynb #e1f87382
 _FIELDS = [field.name for field in fields(Recipe) if field.name not in ('seed', 'tta')]     # what a training depends on
@@ -81,7 +82,7 @@ _FIELDS = [field.name for field in fields(Recipe) if field.name not in ('seed', 
 
 def _tables(results):
     "All rows of the course's table and, after them, of the learner's own."
-    own = Path(results) if results else results_path()
+    own = as_path(results) if results else results_path()
     places = dict(course=course_table(), yours=own)
     if own.resolve() == course_table().resolve(): del places['yours']
     tables = [_whole(read_runs(path)).assign(table=name) for name, path in places.items()]
@@ -324,8 +325,9 @@ def _record(recipe, row, checkpoint, table):
     if row['split'] != split:
         return say(f'it was trained on the split {row["split"]}, and here is {split}',
                    f'它训练所用的划分是 {row["split"]}，而这里是 {split}')
-    if missing_runs(dict(it=recipe), [recipe.seed], table): append_run(row, table)
-    remove_checkpoint(checkpoint)
+    failure = record_run(row, table) if missing_runs(dict(it=recipe), [recipe.seed], table) else None
+    if not failure: remove_checkpoint(checkpoint)
+    return failure
 
 
 def _one_after_another(left, recipes, table, display):
@@ -383,6 +385,7 @@ def train_missing(recipes:dict, # as `check_race` gives them
     check_jobs(jobs, 1)
     with connect(scheduler) if scheduler else nullcontext() as client:
         if not missing_runs(recipes, seeds, table): return {}
+        writable_table(results)
         dataset(next(iter(recipes.values())).dataset)       # made, downloaded or refused before anything trains
         todo = missing_runs(recipes, seeds, table)          # once more: now its pictures can be counted
         for recipe in todo: find_model(recipe.arch)

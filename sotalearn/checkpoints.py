@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from .datasets import dataset_name
-from .files import write_atomic
+from .files import as_path, write_atomic
 from .pictures import choose_images, dataset
 from .recipes import Recipe
 from .settings import results_path, say
@@ -73,7 +73,7 @@ def checkpoint_path(facts:dict, # from `run_facts`
                    )->Path:
     "Where a run keeps its checkpoint: in a folder beside the results table."
     name = sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
-    table = Path(results) if results else results_path()
+    table = as_path(results) if results else results_path()
     return table.parent/'.sotalearn'/'checkpoints'/name/'checkpoint.safetensors'
 
 # %% ../nbs/tools/checkpoints.ipynb #cba673e4

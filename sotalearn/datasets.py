@@ -10,6 +10,7 @@ import os
 from pathlib import Path
 
 from .checks import check_choice
+from .files import as_path
 
 # %% ../nbs/tools/datasets.ipynb #bd8014e9
 # Of Toynette: raise it whenever the pixels change. A new edition is made beside the old one, never over it.
@@ -40,7 +41,7 @@ def dataset_folder(name:str, # one of `DATASETS`
 def check_dataset(name:str, # one of `DATASETS`, or a folder of your own
                  )->str:
     "`name` if there may be such a dataset; a `ValueError` that names the nearest if it is neither known nor a folder."
-    if '/' in name or Path(name).expanduser().exists(): return name
+    if '/' in name or as_path(name).exists(): return name
     return check_choice(name, 'dataset', DATASETS)
 
 

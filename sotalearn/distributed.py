@@ -16,7 +16,7 @@ from threading import Thread
 from joblib import cpu_count
 
 from .checks import check_whole
-from .recipes import Recipe, own_table
+from .recipes import Recipe, writable_table
 from .settings import say
 
 # %% ../nbs/tools/distributed.ipynb #0c94fe5a
@@ -138,7 +138,7 @@ def train_processes(recipe:Recipe, # with stages or without
                     resume='auto', # as for `sotalearn.training.train`
                    )->dict: # the recorded row; of the processes that `torchrun` started, all but the first get None
     "Train a recipe in several processes at once and record the run; a `ChildProcessError` if one of them ends early."
-    table = own_table(results).resolve()
+    table = writable_table(results).resolve()
     if started_by_torchrun():
         from sotalearn.ranks import train_rank
         return train_rank(recipe, table, resume)

@@ -50,6 +50,7 @@ def _drawn(draw, language, size):
     from PIL import Image
     fonts = [chinese_font()] if language == 'zh' and chinese_font() else []
     style = {'font.family': ['DejaVu Sans', *fonts], 'font.size': 9, 'axes.unicode_minus': False,
+             'text.parse_math': False,                              # a class may be named $1$
              'axes.spines.top': False, 'axes.spines.right': False,
              'axes.edgecolor': COLOURS['ink'], 'text.color': COLOURS['ink']}
     with mpl.rc_context(style):

@@ -16,7 +16,7 @@ from joblib import cpu_count
 
 from .bookkeeping import run
 from .checkpoints import checkpoint_path, remove_checkpoint, run_facts
-from .recipes import Recipe, append_run, own_table
+from .recipes import Recipe, record_run, writable_table
 from .training import make_learner
 
 import torch
@@ -180,13 +180,14 @@ def train_rank(recipe:Recipe, # the same in all processes
                meeting:Path=None, # a file by which processes of one machine find each other; torchrun's way by default
               )->dict: # the recorded row; None in all processes but the first
     "Be one of the processes that train a recipe; RANK, WORLD_SIZE and LOCAL_RANK in the environment say which one."
-    own_table(results)
+    writable_table(results)
     device, processes, others = _meet(meeting), num_distrib(), []
     def around(learn): return _together(learn, device, others)
     try: learn = run(_agreed(recipe, results, resume), results, around=around, resume=resume, record=False)
     except _Over: return None
     row = learn.result
     row |= dict(cpu_seconds=round(row['cpu_seconds'] + others[0], 1), how=f'{row["how"]}, {processes} processes')
-    append_run(row, results)
-    remove_checkpoint(learn.checkpoint)
+    failure = record_run(row, results)
+    if failure: print(failure)
+    else: remove_checkpoint(learn.checkpoint)
     return row

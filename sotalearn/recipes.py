@@ -5,13 +5,15 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'LIBRARIES', 'CHOICES', 'TECHNIQUES', 'MEASURED', 'COLUMNS', 'AS_RUN', 'Stage', 'check_stages',
            'epochs_of', 'Fit', 'fits_of', 'images_seen', 'schedule_name', 'check_arch', 'Recipe', 'changed_fields',
-           'Technique', 'course_recipes', 'techniques_in', 'colour_of', 'course_table', 'own_table', 'append_run',
-           'read_runs', 'measured_runs', 'recipe_of']
+           'Technique', 'course_recipes', 'techniques_in', 'colour_of', 'course_table', 'own_table', 'writable_table',
+           'append_run', 'record_run', 'read_runs', 'measured_runs', 'recipe_of']
 
 # %% ../nbs/tools/recipes.ipynb #34e3ebd0
-import csv, io, re
+import csv, io, os, re, tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +21,8 @@ import sotalearn
 from .checks import LIMITS, check_choice, check_limits, check_number, check_whole
 from .datasets import OFFICIAL, SPLITS
 from .figures import COLOURS
-from .files import course_folder, write_atomic
-from .settings import results_path, settings
+from .files import as_path, course_folder, read_text, write_atomic
+from .settings import results_path, say, settings
 
 # %% ../nbs/tools/recipes.ipynb #5a9187c0
 class Stage(NamedTuple):
@@ -278,19 +280,34 @@ def _is_installed(path):
 def own_table(results:Path=None, # the setting `results` by default
              )->Path:
     "Where runs are written: a results table or nothing yet; a `ValueError` for the course's or what is no table."
-    path = Path(results) if results else results_path()
+    path = as_path(results) if results else results_path()
     if _is_installed(path): raise ValueError(f"results must be a table of your own, got {str(path)!r}, the course's")
     if path.is_dir(): raise ValueError(f'results must be a CSV file, got the folder {str(path)!r}')
-    if path.exists() and path.stat().st_size:
-        try: is_table = 'seed' in (_cells(path) or [[]])[0]
-        except (ValueError, csv.Error): is_table = False           # not UTF-8, or no table at all
-        if not is_table: raise ValueError(f'results must be a results table in UTF-8, got {str(path)!r}')
+    _cells(path)
+    return path
+
+
+def writable_table(results:Path=None, # as for `own_table`
+                  )->Path:
+    "`own_table`, if a row can be written there: what could not be recorded is refused before it is trained."
+    path = own_table(results)
+    try: tempfile.TemporaryFile(dir=next(folder for folder in path.parents if folder.exists())).close()
+    except OSError as e:
+        raise ValueError(f'results must be a table that can be written, got {str(path)!r} ({e.strerror})') from None
     return path
 
 
 def _cells(path):
-    "The cells of a CSV file, row by row; what Excel puts before the first is left out."
-    with open(path, encoding='utf-8-sig', newline='') as file: return list(csv.reader(file))
+    "The cells of a results table, row by row, its columns first; nothing where there is none. A `ValueError` as above."
+    if not path.exists() or not path.stat().st_size: return []
+    try: rows = list(csv.reader(io.StringIO(read_text(path), newline='')))
+    except (ValueError, csv.Error): rows = []                      # not UTF-8, or no table at all
+    columns = rows[0] if rows else []
+    if 'seed' in columns: return rows
+    signs = {';': ', with semicolons between its cells', '\t': ', with tabs between its cells'}
+    between = next((told for sign, told in signs.items() if 'seed' in ','.join(columns).split(sign)), '')
+    raise ValueError('results must be a results table in UTF-8 with commas between its cells, '
+                     f'got {str(path)!r}{between}')
 
 
 def append_run(row:dict, # values by column
@@ -301,7 +318,7 @@ def append_run(row:dict, # values by column
     path = own_table(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f'.{path.name}.lock')):
-        old = _cells(path) if path.exists() else []
+        old = _cells(path)
         columns = old[0] if old else list(COLUMNS)
         missing = [column for column in row if column not in columns]
         if missing:                     # an older edition's table: widened, whole or not at all
@@ -315,13 +332,56 @@ def append_run(row:dict, # values by column
     return path
 
 
+def record_run(row:dict, # values by column
+               path:Path=None, # the table; the setting `results` by default
+              )->str: # what went wrong, in a sentence; None if nothing did
+    "Append a row to a results table; where that fails, print it and keep it in a file beside: no run is lost."
+    try: append_run(row, path)
+    except (OSError, ValueError, NotImplementedError) as e:        # full disk, spoilt table, no locks
+        path = as_path(path) if path else results_path()
+        text = io.StringIO()
+        csv.writer(text, lineterminator='\n').writerows([row.keys(), row.values()])
+        print(text.getvalue())
+        kept = _kept_beside(path, text.getvalue())
+        return say(f'The run could not be recorded in {str(path)!r} ({e}): its row is printed above' +
+                   (f', and kept in {str(kept)!r}.' if kept else '.'),
+                   f'这次训练没能写进 {str(path)!r}（{e}）：上面打印了它的那一行' +
+                   (f'，并存在 {str(kept)!r}。' if kept else '。'))
+
+
+def _kept_beside(path, text):
+    "The file that a row is kept in: beside the table, or here, or where temporary files are; None if nowhere."
+    for folder in (path.parent, Path.cwd(), Path(tempfile.gettempdir())):
+        kept = folder/f'{path.stem}-not-recorded-{os.getpid()}-{sha256(text.encode()).hexdigest()[:8]}.csv'
+        with suppress(OSError):
+            write_atomic(kept, text)
+            return kept
+
+
+_DECIMAL_COMMA = re.compile(r'-?\d+,\d+')
+
+
+def _runs_in(path):
+    "The columns of a results table and those of its rows that are runs, not blank ones or notes."
+    columns, *rows = _cells(path) or [list(COLUMNS)]
+    place = columns.index('seed')
+    runs = [row for row in rows if len(row) > place and re.fullmatch(r'\d+(\.0*)?', row[place].strip())]
+    for row in runs:
+        for name, cell in zip(columns, row):
+            if _DECIMAL_COMMA.fullmatch(cell):
+                raise ValueError(f'results must have decimal points, got {cell!r} in column {name} of {str(path)!r}')
+    return columns, runs
+
+
 def read_runs(path:Path=None, # the learner's own table by default; `course_table()` is the course's
              )->'DataFrame':
     "A results table; empty, but with its columns, if nothing was recorded yet. An empty field has its default."
     import pandas as pd                # not above: the command's help need not wait for it
-    path = Path(path) if path else results_path()
-    if not path.exists() or not path.stat().st_size: return pd.DataFrame(columns=list(COLUMNS))
-    runs = pd.read_csv(path, encoding='utf-8-sig', keep_default_na=False, na_values=[''])
+    columns, rows = _runs_in(as_path(path) if path else results_path())
+    if not rows: return pd.DataFrame(columns=columns)
+    text = io.StringIO()
+    csv.writer(text).writerows([columns, *(row[:len(columns)] for row in rows)])
+    runs = pd.read_csv(io.StringIO(text.getvalue()), keep_default_na=False, na_values=[''])
     for field in fields(Recipe):
         if field.name not in runs: continue
         column = runs[field.name].astype(object)

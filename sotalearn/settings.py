@@ -14,6 +14,7 @@ from pathlib import Path
 
 from .catalogue import in_chinese
 from .checks import LIMITS, check_choice, check_limits
+from .files import as_path, read_text
 
 # %% ../nbs/tools/settings.ipynb #e75d30c9
 LANGUAGES = ('en', 'zh')
@@ -90,10 +91,17 @@ def settings_text(language:str='en', # 'en' or 'zh'
 def _read_settings(path):
     "The lines of the [sotalearn] section of `path` as a dict, or None if the file has no such section."
     parser = configparser.ConfigParser(interpolation=None)
-    try: parser.read_string(path.read_text(encoding='utf-8'), source=path.name)
-    except (configparser.Error, UnicodeDecodeError) as e:
+    text = read_text(path)
+    try: parser.read_string(text, source=path.name)
+    except configparser.Error as e:
         raise ValueError(f'{path.name}: {" ".join(str(e).split())}') from None
     return dict(parser[_SECTION]) if parser.has_section(_SECTION) else None
+
+
+def _text_of(path):
+    "What is in a file, with marks in place of what is no text: to see whether it is ours."
+    with suppress(ValueError): return read_text(path)
+    return path.read_bytes().replace(b'\0', b'').decode(errors='replace')
 
 
 def find_settings(start:Path=None, # the folder to look in, then in its parents; the current one by default
@@ -102,7 +110,7 @@ def find_settings(start:Path=None, # the folder to look in, then in its parents;
     start = Path(start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
         path = folder/SETTINGS_FILE
-        if path.is_file() and f'[{_SECTION}]' in path.read_text(encoding='utf-8', errors='replace'): return path
+        if path.is_file() and f'[{_SECTION}]' in _text_of(path): return path
     return None
 
 
@@ -127,7 +135,7 @@ def results_path(start:Path=None, # as for `settings`
     "Where the learner's runs are recorded: the setting `results`, seen from the folder of settings.ini."
     path = find_settings(start)
     base = path.parent if path else Path(start or Path.cwd()).resolve()
-    return base/settings(start).results
+    return base/as_path(settings(start).results)
 
 
 def reader_language(start:Path=None, # as for `settings`

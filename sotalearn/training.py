@@ -13,12 +13,12 @@ from .data import dataset, dataset_name, get_dls
 from .files import course_folder
 from .models import make_model
 from .pictures import check_split
-from .recipes import Recipe, append_run, epochs_of, measured_runs, own_table, read_runs
+from .recipes import Recipe, epochs_of, measured_runs, read_runs, record_run, writable_table
 from .rows import check_measure, how_computed, judged, origin
 from .settings import settings
 from .speed import BF16_FROM, KeepPace, Timing, Way, fused_adam, quickest, threads_set, timings
 from fastai.vision.all import *             # after sotalearn, which silences a warning of fastai's
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 
 # %% ../nbs/02_baseline.ipynb #3198b04e
@@ -59,6 +59,17 @@ def _in_the_fastest_way(learn, way):
     elif learn.way.channels_last: learn.add_cb(ChannelsLast())
 
 # %% ../nbs/02_baseline.ipynb #f0e370c9
+class _Learner(Learner):
+    "fastai's `Learner`. When an interrupt or an error ends a fit, each callback puts back what it has swapped."
+    def _with_events(self, f, event_type, ex, final=noop):
+        try: super()._with_events(f, event_type, ex, final)
+        except BaseException:
+            if event_type in ('train', 'fit'):
+                for callback in self.cbs.sorted('order'):
+                    with suppress(Exception): callback(f'after_cancel_{event_type}')
+            raise
+
+
 def make_learner(recipe:Recipe, # what is to be trained
                  plain:bool=False, # the notes' code to the letter: fastai's Adam, float32, pictures decoded every time
                  way:Way=None, # how to compute; the fastest way by default
@@ -72,7 +83,7 @@ def make_learner(recipe:Recipe, # what is to be trained
     smooth = LabelSmoothingCrossEntropyFlat(eps=recipe.smoothing)
     loss_func = smooth if recipe.smoothing else CrossEntropyLossFlat()
     mixing = [MixUp(recipe.mixup)] if recipe.mixup else [CutMix(recipe.cutmix)] if recipe.cutmix else []
-    learn = Learner(dls, model, loss_func=loss_func, metrics=accuracy, cbs=[SeedEpochs(recipe.seed), *mixing],
+    learn = _Learner(dls, model, loss_func=loss_func, metrics=accuracy, cbs=[SeedEpochs(recipe.seed), *mixing],
                     opt_func=Adam if plain else fused_adam())
     learn.recipe, learn.way, learn.threads_used = replace(recipe, dataset=dataset_name(path), split=split), None, set()
     if not plain: _in_the_fastest_way(learn, way)
@@ -115,7 +126,7 @@ def train(recipe:Recipe, # what is to be trained
          )->Learner: # trained; its `result` is the recorded row, a dict
     "Train a recipe from scratch and record the run. What cannot be recorded is refused before anything is trained."
     if not isinstance(recipe, Recipe): raise ValueError(f'recipe must be a Recipe, got {type(recipe).__name__}')
-    own_table(results)
+    writable_table(results)
     if recipe.stages and fit is None:
         raise ValueError('fit must be sotalearn.resizing.fit_stages for a recipe with stages '
                          f'{recipe.stages!r}, got None')
@@ -132,7 +143,8 @@ def train(recipe:Recipe, # what is to be trained
         raise
     learn.result = asdict(learn.recipe) | found | dict(how=how_computed(learn)) | origin(learn)
     if record:
-        append_run(learn.result, results)
-        remove_checkpoint(checkpoints.path)
+        failure = record_run(learn.result, results)
+        if failure: print(failure)
+        else: remove_checkpoint(checkpoints.path)
     else: learn.checkpoint = checkpoints.path
     return learn

@@ -82,17 +82,30 @@ def _is_usual(conv):
     return shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1, 'zeros')
 
 
+def _is_plain(layer):
+    "Are its weights what it multiplies by? Spectral and weight normalization compute them in every pass."
+    hooks = len(layer._forward_pre_hooks) + len(layer._forward_hooks)
+    return not hooks and not hasattr(layer, 'parametrizations')
+
+
+def _by_batch(model):
+    "Does what it says of a picture depend on the others in the batch? So it does if it keeps no statistics."
+    return any(isinstance(layer, nn.modules.batchnorm._NormBase) and layer.running_mean is None
+               for layer in model.modules())
+
+
 def _for_inference(model, bf16):
     "`model`, which then only predicts: the same answers to within rounding, with less work."
     for layers in [layer for layer in model.modules() if isinstance(layer, nn.Sequential)]:
         for i, (conv, norm) in enumerate(pairwise(layers)):
             if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d): continue
+            if norm.running_mean is None or not _is_plain(conv) or not _is_plain(norm): continue
             conv = nn.utils.fuse_conv_bn_eval(conv, norm)        # that batch normalization is part of the convolution
             layers[i], layers[i + 1] = _SmallMaps(conv) if _is_usual(conv) else conv, nn.Identity()
             if type(layers[min(i + 2, len(layers) - 1)]) is nn.ReLU: layers[i + 2] = nn.ReLU(inplace=True)
     model = model.to(memory_format=torch.channels_last)
     for layer in model.modules():                                # autocast would round them anew in every call
-        if bf16 and isinstance(layer, (nn.Conv2d, nn.Linear)): layer.to(torch.bfloat16)
+        if bf16 and isinstance(layer, (nn.Conv2d, nn.Linear)) and _is_plain(layer): layer.to(torch.bfloat16)
     return model
 
 # %% ../nbs/05_test_time_augmentation.ipynb #tta00027
@@ -142,7 +155,7 @@ def _model_of(learn, bf16='auto'):
     activation = getcallable(learn.loss_func, 'activation')
 
     def probabilities(views):
-        at_once = max(views.shape[1], 64)             # smaller batches are slower, larger ones no faster
+        at_once = max(views.shape[1], 0 if _by_batch(model) else 64)    # smaller ones are slower, larger ones no faster
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=low):
             logits = [model(part) for part in views.flatten(0, 1).split(at_once)]
         return activation(torch.cat(logits).float()).unflatten(0, views.shape[:2]).cpu()

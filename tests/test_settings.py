@@ -38,7 +38,7 @@ def test_a_bad_variable_is_named_in_one_sentence(tmp_path, monkeypatch, variable
 
 def test_a_binary_settings_file_is_named(tmp_path):
     (tmp_path/'settings.ini').write_bytes(b'[sotalearn]\nepochs = \xff\xfe\n')
-    with pytest.raises(ValueError, match='settings.ini: '): settings(tmp_path)
+    with pytest.raises(ValueError, match='settings.ini must be text in UTF-8'): settings(tmp_path)
 
 
 def test_writing_fails_whole(tmp_path, monkeypatch):

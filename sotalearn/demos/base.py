@@ -244,7 +244,7 @@ class Demo(anywidget.AnyWidget):
         # the first picture is in the page already
         pictures = {name: dict(alt=alt, data=data(picture) if picture is not first else None)
                     for name, (picture, alt) in found.items()}
-        told = json.dumps(dict(spec=spec, pictures=pictures), ensure_ascii=False).replace('</', '<\\/')
+        told = json.dumps(dict(spec=spec, pictures=pictures), ensure_ascii=False).replace('<', '\\u003c')
         return (f'<div lang="{language}"{" hidden" if hidden else ""} class="sotalearn-demo">{shown}'
                 f'<script type="application/json">{told}</script></div>')
 

@@ -94,6 +94,7 @@ def style(language:str, # 'en' or 'zh'
     inked = ('text.color', 'axes.edgecolor', 'axes.labelcolor', 'xtick.color', 'ytick.color')
     return {'font.family': ['DejaVu Sans', *fonts], 'font.size': 10, 'axes.titlesize': 10, 'axes.labelsize': 10,
             'xtick.labelsize': 9, 'ytick.labelsize': 9, 'ytick.major.size': 0, 'axes.unicode_minus': False,
+            'text.parse_math': False,                           # a class may be named $1$
             'axes.spines.top': False, 'axes.spines.right': False, 'text.hinting': _HINTING,
             **dict.fromkeys(inked, COLOURS['ink'])}
 

@@ -6,7 +6,7 @@
 __all__ = ['FOLDER', 'free_port', 'lab', 'data', 'train', 'compare', 'results', 'main']
 
 # %% ../../nbs/tools/cli.ipynb #cc737b8b
-import argparse, json, locale, os, re, secrets, socket, subprocess, sys, unicodedata
+import argparse, codecs, json, locale, os, re, secrets, socket, subprocess, sys, unicodedata
 from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -17,7 +17,7 @@ from .. import __version__
 from ..architectures import find_model
 from ..checks import LIMITS, check_choice, check_whole, nearest
 from ..datasets import DATASETS, check_dataset
-from ..files import write_atomic
+from ..files import as_path, write_atomic
 from ..recipes import CHOICES, COLUMNS, TECHNIQUES, Recipe, course_recipes, course_table, read_runs, recipe_of
 from ..settings import LANGUAGES, Settings, reader_language, results_path, say, settings
 
@@ -79,7 +79,7 @@ def lab(folder:str=None, # the learner's; `my-course` here by default, or this f
     from sotalearn.school.copy import write_copy           # not above: nobody waits a second for the help
     from sotalearn.toynette import make_toynette
     here = Path.cwd()
-    if folder: folder = Path(folder).expanduser()
+    if folder: folder = as_path(folder)
     else: folder = here if (here/'.sotalearn').is_dir() else here/FOLDER
     start = folder if folder.is_dir() else here
     settings(start)                                         # a mistake in them is told at once
@@ -434,9 +434,28 @@ def _speaking(language):
         else: os.environ['SOTALEARN_LANGUAGE'] = before
 
 
+_ASCII = str.maketrans({'−': '-', '–': '-', '×': 'x', '…': '...', '“': '"', '”': '"', '‘': "'", '’': "'", '█': '#'})
+
+
+def _in_ascii(error):
+    "What a stream cannot say, in letters that it can: the end of a table is worth more than a sign in it."
+    def plain(sign):
+        letters = unicodedata.normalize('NFKD', sign.translate(_ASCII)).encode('ascii', 'ignore').decode()
+        return letters or f'\\u{ord(sign):04x}'
+    return ''.join(map(plain, error.object[error.start:error.end])), error.end
+
+
+def _say_all():
+    "Let this process print whatever it has to, also into a pipe that is not UTF-8."
+    codecs.register_error('sotalearn', _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError, ValueError): stream.reconfigure(errors='sotalearn')
+
+
 def main(words:list=None, # the command line; that of the process by default
         )->int: # 0, or JupyterLab's exit status
     "The command `sotalearn`. A mistake is answered with one sentence and exit status 2."
+    _say_all()
     language = _asked_language(words) or reader_language(otherwise=_locale_language())
     with _speaking(language): options = vars(_parser().parse_args(words))
     asked, name = options.pop('language', None), options.pop('command')

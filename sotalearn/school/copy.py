@@ -16,7 +16,7 @@ from nbformat.sign import NotebookNotary
 
 from ..checks import check_choice
 from ..figures import speak
-from ..files import course_folder, write_atomic
+from ..files import as_path, course_folder, read_text, write_atomic
 from ..languages import code_in, output_in, table_in
 from ..settings import LANGUAGES, SETTINGS_FILE, settings_text
 
@@ -180,7 +180,8 @@ class _Copy:
 def _remember_language(path, language):
     "Write a settings.ini, or change the one line with the language in the learner's own."
     if not path.exists(): return write_atomic(path, settings_text(language))
-    text = path.read_text(encoding='utf-8', errors='surrogateescape')
+    try: text = read_text(path)
+    except ValueError: text = path.read_text(encoding='utf-8', errors='surrogateescape')
     changed = re.sub(r'(?m)^(language\s*[=:]\s*)\w+', rf'\g<1>{language}', text, count=1)
     if changed != text: write_atomic(path, changed.encode('utf-8', 'surrogateescape'))
 
@@ -191,7 +192,7 @@ def write_copy(folder:str, # a path; made if it is not there, and given a settin
               )->dict: # file → 'written', 'current', 'renewed', 'kept' (yours, nothing newer) or 'new edition of …'
     "Write the chapters in one language into a folder of the learner's, and never over the learner's work."
     check_choice(language, 'language', LANGUAGES)
-    folder = Path(folder).expanduser()
+    folder = as_path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f'folder must be a directory or not exist yet, got the file {str(folder)!r}')
     folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..files import write_atomic
+from ..files import read_text, write_atomic
 from .answers import quote
 from .texts import sentence
 from ..settings import find_settings
@@ -38,7 +38,7 @@ def _load(path):
     "The saved progress and None; or, if the file is damaged, an empty one and a text about where the old one went."
     if not path.exists(): return dict(tasks={}), None
     with suppress(ValueError):          # also undecodable text
-        saved = json.loads(path.read_text(encoding='utf-8'))
+        saved = json.loads(read_text(path))
         if _is_whole(saved): return saved, None
     names = (path.with_name(f'progress.damaged{i}.json') for i in itertools.count(1))
     aside = next(name for name in names if not name.exists())

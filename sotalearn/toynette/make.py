@@ -12,6 +12,7 @@ from pathlib import Path
 import sotalearn
 from ..checks import check_limits, check_whole
 from ..datasets import dataset_folder
+from ..files import as_path
 from .names import CLASSES
 
 # %% ../../nbs/tools/toynette_make.ipynb #9324e190
@@ -91,7 +92,7 @@ def make_toynette(folder:Path=None, # where it lies; the default, in fastai's da
     "The folder with Toynette, made now if need be (20 s on two cores); an `OSError` if it cannot be written."
     numbers = (check_whole(train, 'train', 1, 9999), check_whole(val, 'val', 1, 9999), check_limits(seed, 'seed'),
                check_whole(workers or os.cpu_count() or 1, 'workers', 1, 256))
-    folder = Path(folder).expanduser() if folder else dataset_folder('toynette')
+    folder = as_path(folder) if folder else dataset_folder('toynette')
     if folder.is_dir(): return folder
     try: _make(folder, *numbers, show_progress)
     except OSError as e:
