@@ -1,12 +1,15 @@
 """The two languages say the same: the same code, links, numbers and formulas in both, and neither speaks the other."""
 import ast
 import html
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
+from markdown_it import MarkdownIt
 
 from sotalearn.languages import chinese_of, pieces, twins
 from sotalearn.school.copy import in_language
@@ -144,6 +147,16 @@ def test_every_comment_and_printed_sentence_has_its_chinese(path):
     assert lacking == [], 'give these their Chinese in sotalearn/locale/zh_CN/LC_MESSAGES/chapters.po'
 
 
+def test_a_kernel_shows_tables_in_the_learners_language():
+    code = ("from IPython.core.interactiveshell import InteractiveShell; shell = InteractiveShell.instance()\n"
+            "import pandas as pd, sotalearn.figures\n"
+            "print(shell.display_formatter.format(pd.DataFrame({'accuracy': [.5]}))[0]['text/html'])")
+    for language, heading in dict(en='<th>accuracy</th>', zh='<th title="accuracy">准确率</th>').items():
+        environment = {**os.environ, 'SOTALEARN_LANGUAGE': language, 'PYTHONPATH': str(ROOT), 'PYTHONIOENCODING': 'utf-8'}
+        ran = subprocess.run([sys.executable, '-c', code], env=environment, capture_output=True, encoding='utf-8')
+        assert heading in ran.stdout, ran.stderr
+
+
 def test_a_missing_number_is_found():
     assert facts('from 67 % to 11 %') != facts('从 67 % 降到 12 %')
     assert facts('`blend(a, b, t)`') != facts('`blend(a, t)`')
@@ -153,6 +166,13 @@ def test_a_missing_number_is_found():
 def test_the_prose_calls_a_row_by_the_name_that_the_table_shows():
     assert with_english_names('看“基线”一行，`seeds` 一列', 'the row `baseline`, the column `seeds`') == \
         '看`baseline`一行，`seeds` 一列'
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda o: o.stem)
+def test_bold_shows_as_bold(path):
+    markdown = MarkdownIt('commonmark').enable('table')
+    tokens = [token for cell in prose(path) for block in markdown.parse(cell.source) for token in block.children or []]
+    assert [token.content for token in tokens if token.type == 'text' and '*' in token.content] == []
 
 
 # ------------------------------------------------------------ one word for one thing
@@ -196,3 +216,32 @@ def test_a_variant_is_found_and_a_term_is_not():
 def test_the_course_has_one_word_for_one_thing():
     clean = {name: text for name, text in chinese().items() if not name.startswith('nbs/0')}
     assert not variants(clean)
+
+
+# Words of every day, or whose English is theirs in Chinese, too.
+EVERYDAY = {'批', '数据集', '像素', '概率', '比例', '目标', 'logit', 'softmax', 'Mixup', '子集、完整数据集', '实际耗时', '视图', '训练集'}
+
+
+def unexplained(nb):
+    "The terms of the glossary whose first use in a chapter's Chinese prose comes without their English."
+    told = '\n'.join(cell.source for cell in nb.cells if 'zh' in cell.metadata.get('tags', []))
+    told = re.sub(r'```.*?```|`[^`\n]*`|\$\$.*?\$\$|\$[^$\n]+\$|\]\([^)]*\)', '', told, flags=re.S)
+    told = re.sub(r'^(?:# .*\n+>|#+ |\||下一章：).*', '', told, flags=re.M)        # headings, descriptions, tables
+    pairs = [pair for term in contents.terms(GLOSSARY) if term['zh'] not in EVERYDAY
+             for pair in zip(term['zh'].split('、'), term['en'].split(', '))]
+    for chinese, english in pairs:
+        first = re.search(rf'(?<!批){chinese}', told)
+        if first and not re.search(re.sub('[ -]', '[ -]', english), told[:first.end() + 60], flags=re.I): yield chinese
+
+
+@pytest.mark.parametrize('path', sorted((ROOT/'nbs').glob('0[1-8]*.ipynb')), ids=lambda o: o.stem)
+def test_a_term_carries_its_english_at_first_use(path):
+    assert [*unexplained(nbformat.read(path, as_version=4))] == []
+
+
+def test_a_term_without_its_english_is_found():
+    def found(text):
+        cell = nbformat.v4.new_markdown_cell(text, metadata=dict(tags=['zh']))
+        return [*unexplained(nbformat.v4.new_notebook(cells=[cell]))]
+    assert found('# 基线\n\n> 基线。\n\n先看**基线**（baseline）。再看基线和独热目标。') == ['独热']
+    assert found('| 基线 | 1 |') == []

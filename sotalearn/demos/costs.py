@@ -42,8 +42,9 @@ def parts_figure(costs:'DataFrame', # the table that benchmarks/cost.py writes
         ax.legend(ncols=len(_PARTS), loc='lower left', bbox_to_anchor=(0, 1), frameon=False)
 
     model = [f'{side} px {share:.0f} %' for side, share in shares.model.items()]
+    zh = '，'.join(model).replace(' px', ' 像素').replace(' %', '%')
     return StillFigure(draw, f'What the parts of an epoch take. The share of the model: {", ".join(model)}.',
-                       f'一个周期各部分的用时。模型所占的比例：{"，".join(model)}。', size=(6.5, .6 + .38*len(table)))
+                       f'一个周期各部分的用时。模型所占的比例：{zh}。', size=(6.5, .6 + .38*len(table)))
 
 # %% ../../nbs/demos/costs.ipynb #c057000e
 def expected_costs(costs:'DataFrame', # the table that benchmarks/cost.py writes

@@ -118,7 +118,7 @@ def training_figure()->StillFigure:
     means = [f'{100*table.accuracy.mean():.1f} %' for table in tables]
     en = '; '.join(f'{label[0]} {mean}' for label, mean in zip(labels, means))
     zh = '；'.join(f'{label[1]} {mean}' for label, mean in zip(labels, means))
-    return plot_runs(tables, labels, f'Accuracy of every run, means: {en}.', f'每次训练的准确率，均值：{zh}。')
+    return plot_runs(tables, labels, f'Accuracy of every run, means: {en}.', f'每次训练的准确率，均值：{zh}。'.replace(' %', '%'))
 
 
 _INPUTS = {
@@ -133,4 +133,5 @@ def outcome_figure(outcome:dict, # accuracies in [0, 1] by kind of input: 'right
     en = ', '.join(f'{name} {share}' for (name, _), share in zip(names, shares))
     zh = '，'.join(f'{name} {share}' for (_, name), share in zip(names, shares))
     colours = [COLOURS['normalization' if name == 'right' else 'accent'] for name in outcome]
-    return plot_bars(list(outcome.values()), names, f'Validation accuracy: {en}.', f'验证准确率：{zh}。', colours=colours)
+    return plot_bars(list(outcome.values()), names, f'Validation accuracy: {en}.', f'验证准确率：{zh}。'.replace(' %', '%'),
+                     colours=colours)

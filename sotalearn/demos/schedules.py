@@ -96,7 +96,8 @@ def sizes_figure(before:dict, # {size in pixels: accuracy in [0, 1]} after train
                  large:int, # the larger of the two
                 )->StillFigure:
     "Accuracy against the size of the validation pictures, before and after a second stage."
-    def told(values, sep): return sep.join(f'{size} px {100*right:.0f} %' for size, right in values.items())
+    def told(values, form, comma): return comma.join(form.format(size, 100*right) for size, right in values.items())
+    en, zh = ('{} px {:.0f} %', ', '), ('{} 像素 {:.0f}%', '，')
 
     def draw(fig, say):
         ax = fig.add_subplot()
@@ -110,8 +111,8 @@ def sizes_figure(before:dict, # {size in pixels: accuracy in [0, 1]} after train
 
     return StillFigure(
         draw, f'Accuracy against the size of the same validation pictures, after training at {small} px: '
-              f'{told(before, ", ")}; after {large} px as well: {told(after, ", ")}.',
-        f'同一批验证图片在不同边长下的准确率，{small} 像素训练后：{told(before, "，")}；再经 {large} 像素训练：{told(after, "，")}。',
+              f'{told(before, *en)}; after {large} px as well: {told(after, *en)}.',
+        f'同一批验证图片在不同边长下的准确率，{small} 像素训练后：{told(before, *zh)}；再经 {large} 像素训练：{told(after, *zh)}。',
         size=(6, 2.6))
 
 # %% ../../nbs/demos/schedules.ipynb #27a455ef
@@ -153,7 +154,8 @@ def leak_figure(fifths:dict, # {splitter: DataFrame of its runs}, of 'folders', 
     means = [f'{100*rows.accuracy.mean():.1f} %' for rows in fifths.values()]
     en = '; '.join(f'{label[0]} {mean}' for label, mean in zip(labels, means))
     zh = '；'.join(f'{label[1]} {mean}' for label, mean in zip(labels, means))
-    return plot_runs(list(fifths.values()), labels, f'Validation accuracy, means: {en}.', f'验证准确率，均值：{zh}。',
+    return plot_runs(list(fifths.values()), labels, f'Validation accuracy, means: {en}.',
+                     f'验证准确率，均值：{zh}。'.replace(' %', '%'),
                      size=(6.5, 2.4))
 
 # %% ../../nbs/demos/schedules.ipynb #469381fd
@@ -169,6 +171,6 @@ def transfer_figure(transfers, # DataFrame with a row for each run: its `way` an
     runs = [transfers[transfers.way == way] for way in _WAYS]
     means = [100*rows.accuracy.mean() for rows in runs]
     en = '; '.join(f'{name} {mean:.1f} %' for (name, *_), mean in zip(_WAYS.values(), means))
-    zh = '；'.join(f'{name} {mean:.1f} %' for (_, name, _), mean in zip(_WAYS.values(), means))
+    zh = '；'.join(f'{name} {mean:.1f}%' for (_, name, _), mean in zip(_WAYS.values(), means))
     return plot_runs(runs, list(_WAYS.values()), en=f'Accuracy on the second task: {en}.', zh=f'第二个任务上的准确率：{zh}。',
                      size=(6.5, 2.8))
