@@ -14,6 +14,7 @@ from sotalearn.demos.controls import Choice, Slider
 from sotalearn.demos.mixup import alpha_demo, mixup_demo
 from sotalearn.demos.normalization import normalization_demo
 from sotalearn.demos.page import Layout, Page
+from sotalearn.demos.pictures import own_pictures, square
 from sotalearn.demos.resizing import resizing_demo
 from sotalearn.demos.seeds import seeds_demo
 from sotalearn.demos.smoothing import label_smoothing_demo, temperature_demo
@@ -139,7 +140,7 @@ def test_bad_pictures_are_told_in_the_demos_place():
     sentences = {
         "pictures must be one of cassette_player": mixup_demo(('church', 'mosque'), language='en'),
         'pictures must be of two classes, got church': mixup_demo(('church', 'church'), language='en'),
-        'a picture must be a PIL image, got int': mixup_demo(dict(a=1, b=2), language='en'),
+        'a picture given as int cannot be read as a picture': mixup_demo(dict(a=1, b=2), language='en'),
         'x must have at least 2 values in each channel': normalization_demo(torch.zeros(0, 3, 8, 8), language='en'),
         'x must be a batch': normalization_demo(torch.zeros(3, 8, 8), language='en'),
         'x must hold floats': normalization_demo(torch.zeros(2, 3, 8, 8, dtype=torch.uint8), language='en'),
@@ -151,6 +152,72 @@ def test_bad_pictures_are_told_in_the_demos_place():
         assert f'<p role="alert">' in page and sentence in page and 'Traceback' not in page, sentence
         assert told(page)['spec']['failed'] is True
         demo.close()
+
+
+@pytest.fixture
+def files(tmp_path):
+    "Pictures as phones and scrapers leave them: turned by EXIF, of 16 bits, transparent, deep in folders, with others between."
+    def save(place, picture, **how):
+        path = tmp_path/place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path, **how)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    half = Image.new('RGB', (60, 40), 'black')
+    half.paste('white', (0, 0, 30, 40))
+    save('cat/2024/May/IMG_1.jpg', half, exif=turned, quality=95)
+    save('dog/a.png', Image.fromarray(np.full((40, 60), 40_000, np.uint16)))
+    save('dog/b.png', Image.new('RGBA', (40, 40), (0, 0, 0, 0)))
+    (tmp_path/'dog'/'Thumbs.db').write_bytes(b'x')
+    return tmp_path
+
+
+def test_own_pictures_are_read_as_training_reads_them(files):
+    from sotalearn.pictures import Picture
+    for place in ('cat/2024/May/IMG_1.jpg', 'dog/a.png', 'dog/b.png'):
+        expected = square(Picture.create(files/place))
+        for given in (files/place, str(files/place), (files/place).read_bytes(), open(files/place, 'rb'), Image.open(files/place)):
+            (_, picture), = own_pictures(given, 1).items()
+            assert torch.equal(square(picture), expected), (place, type(given))
+
+
+def test_a_demo_takes_a_folder_or_files_of_the_learners_own(files):
+    for demo in (mixup_demo(files, language='en'), mixup_demo(language='en')):
+        if 'church' in repr(demo): demo.use(files)
+        assert 'A May and a dog blended' in repr(demo)
+        assert np.asarray(demo.picture(t=1.)).mean() != np.asarray(demo.picture(t=0.)).mean()
+    demo = mixup_demo([files/'dog'/'a.png', files/'dog'/'b.png'], language='en')
+    assert 'A a and a b blended' in repr(demo)
+    assert repr(normalization_demo(files, language='en')) != repr(normalization_demo(language='en'))
+    before = repr(demo)
+    for wrong, told in (([files/'dog'/'a.png'], 'pictures must be of two classes, got a'),
+                        (files/'dog'/'Thumbs.db', 'cannot be read as a picture'), (files/'none', 'there is no such file'),
+                        ([], 'pictures must be at least one')):
+        with pytest.raises(ValueError, match=told): demo.use(wrong)
+    assert repr(demo) == before
+    with pytest.raises(ValueError, match='this demo shows none'): make_bar('en').use(files)
+
+
+def test_a_file_that_the_page_sends(files):
+    demo, said = mixup_demo(language='en'), []
+    demo.send = lambda content, buffers=None: said.append(content)
+    data = [(files/place).read_bytes() for place in ('cat/2024/May/IMG_1.jpg', 'dog/a.png')]
+    for at, one in enumerate(data): demo._handle_custom_msg({'open': '../../IMG.jpg', 'at': at, 'of': 2}, [memoryview(one)])
+    assert said == [{'opened': True}] and 'A IMG and a IMG 2 blended' in repr(demo)
+    for content, buffers, told in (
+            ({'open': 'a.heic', 'at': 0, 'of': 1}, [b'no picture'], 'cannot be read as a picture'),
+            ({'open': 'a.jpg', 'at': 0, 'of': 1}, [bytes(8_000_001)], "'a.jpg' must take at most 8 MB, got 8.0 MB"),
+            ({'open': 'a.jpg', 'at': 0, 'of': 3}, [data[0]], 'files must be at most 2 here, got 3'),
+            ({'open': 'a.jpg', 'at': 0, 'of': 1}, [data[0]], 'pictures must be of two classes'),
+            *(({'open': 'a.jpg', 'at': 0, 'of': 1} | wrong, [data[0]], 'a file must come as') for wrong in (
+                {'open': 7}, {'at': 1}, {'at': -1}, {'of': 'x'}, {'of': True}, {'at': None}, {'more': 1})),
+            ({'open': 'a.jpg'}, [], 'a file must come as'), ({'open': 'a.jpg', 'at': 0, 'of': 1}, [], 'a file must come as')):
+        said.clear()
+        demo._handle_custom_msg(content, buffers)
+        assert said[0]['opened'] is False and told in said[0]['error'], (content, said)
+    assert 'A IMG and a IMG 2 blended' in repr(demo)
+    make_bar('en')._handle_custom_msg({'open': 'a.jpg', 'at': 0, 'of': 1}, [data[0]])      # shows none: no more happens
+    demo.close()
 
 
 def test_pictures_of_any_size_and_mode():

@@ -153,6 +153,15 @@ def test_a_widget_among_widgets(lab, browser):
     for cell in (0, 2): cells.nth(cell).locator('.demo-picture[data-shown="13"]').wait_for()
     run_cell(page, 'import time\nwhile other.value != .13: time.sleep(.1)\nprint(demo.t, other.value)')   # handlers have a thread of their own
     page.get_by_text('0.13 0.13', exact=True).wait_for()
+    # pictures of the reader's own, by a native button
+    files = [lab.folder/name for name in ('my cat.png', 'mine.jpg')]
+    for file, colour in zip(files, ('red', 'blue')): Image.new('RGB', (3000, 2000), colour).save(file)
+    button = cells.nth(0).locator('input[type=file]')
+    button.set_input_files(files[:1])
+    cells.nth(0).get_by_text('pictures must be of two classes, got my cat').wait_for()
+    button.set_input_files(files)
+    page.wait_for_function('o => o.alt.startsWith("A my cat and a mine blended: 0.13")', arg=first.element_handle())
+    agrees(first, mixup_demo(files, language='en'), t=.13)
     # again
     page.evaluate('jupyterapp.shell.currentWidget.content.activeCellIndex = 0')
     page.evaluate('jupyterapp.commands.execute("notebook:run-cell")')

@@ -47,6 +47,10 @@ body[data-jp-theme-light] .sotalearn-demo.sotalearn-demo { --demo-paper: var(--j
 .sotalearn-demo input:focus-visible, .sotalearn-demo .demo-options label:focus-within:has(:focus-visible) { outline: 2px solid var(--demo-accent); outline-offset: 2px; }
 .sotalearn-demo .demo-control.demo-off { opacity: .5; }
 .sotalearn-demo .demo-off input { cursor: not-allowed; }
+.sotalearn-demo .demo-own { justify-self: start; padding: 3px 12px; border: 1px solid var(--demo-line); border-radius: 6px; cursor: pointer; }
+.sotalearn-demo .demo-own[hidden] { display: none; }
+.sotalearn-demo .demo-own:focus-within { outline: 2px solid var(--demo-accent); outline-offset: 2px; }
+.sotalearn-demo .demo-own input { position: absolute; width: 1px; height: 1px; opacity: 0; }
 .sotalearn-demo .demo-note { margin: 0; color: var(--demo-warn); overflow-wrap: anywhere; }
 .sotalearn-demo .demo-note:empty { display: none; }
 .sotalearn-demo .demo-spoken { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
@@ -116,6 +120,20 @@ function sliderControl(control, id, moved) {
   return { box, follow };
 }
 
+/** A button that opens the reader's own pictures; the kernel reads them as training does. */
+function ownControl({ own, most_bytes: most, words }, send, refuse) {
+  const label = element('label', 'demo-own', { textContent: words.own, hidden: true });
+  const input = element('input', '', { type: 'file', accept: 'image/*,.heic,.heif,.avif', multiple: own > 1 });
+  input.addEventListener('change', async () => {
+    const files = [...input.files].slice(0, own);
+    input.value = '';
+    if (files.some(file => file.size > most)) { refuse(words.large); return; }
+    for (const [at, file] of files.entries()) send({ open: file.name, at, of: files.length }, await file.arrayBuffer());
+  });
+  label.append(input);
+  return label;
+}
+
 function choiceControl(control, id, moved) {
   const box = element('fieldset', 'demo-control');
   const options = element('div', 'demo-options');
@@ -170,7 +188,8 @@ function openFigure(root, spec, stored = {}) {
   const spoken = element('p', 'demo-spoken', { ariaLive: 'polite' });
   const parts = controls.map((control, i) =>
     (control.kind === 'slider' ? sliderControl : choiceControl)(control, `${id}-${i}`, move));
-  panel.append(...parts.map(part => part.box), noteLine, spoken);
+  const own = spec.own ? ownControl(spec, sendFile, refuse) : null;
+  panel.append(...parts.map(part => part.box), ...(own ? [own] : []), noteLine, spoken);
   body.append(view, panel);
   root.classList.add('sotalearn-demo');
   root.lang = spec.language === 'zh' ? 'zh-Hans' : 'en';
@@ -263,8 +282,25 @@ function openFigure(root, spec, stored = {}) {
     try { model.send({ ask: wanted, density: densityNow() }); } catch { loseKernel(); }
   }
 
-  /** The kernel answered, with a picture or with a sentence. */
+  function sendFile(message, buffer) {
+    refuse('');
+    try { model.send(message, undefined, [buffer]); } catch { loseKernel(); }
+  }
+
+  function refuse(sentence) {
+    trouble = sentence;
+    say();
+  }
+
+  /** The kernel answered, with a picture or with a sentence; or it has other pictures to draw from now on. */
   function receive(content, buffers) {
+    if ('opened' in content) {
+      if (!content.opened) { refuse(content.error); return; }
+      for (const name of [...kept.keys()]) forget(name);
+      missed.clear();
+      show();
+      return;
+    }
     const { name = asked?.name, alt, mime, density, error = '' } = content;
     if (!error && !holds(name)) keep(name, URL.createObjectURL(new Blob([buffers[0]], { type: mime })), alt, density);
     if (name !== asked?.name) return;    // the answer to another view of this demo
@@ -298,6 +334,7 @@ function openFigure(root, spec, stored = {}) {
   function loseKernel() {
     model = asked = null;
     lostKernel = true;
+    if (own) own.hidden = true;
     busy = false;
     clearTimeout(busyTimer);
     clearTimeout(restTimer);
@@ -328,6 +365,7 @@ function openFigure(root, spec, stored = {}) {
     const sharpness = matchMedia('(min-resolution: 1.01dppx)');
     const sharpen = () => { if (root.isConnected) show(); };
     sharpness.addEventListener('change', sharpen);
+    if (own) own.hidden = false;
     hearNote();
     followKernel();
     show();

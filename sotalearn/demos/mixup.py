@@ -6,6 +6,7 @@
 __all__ = ['mixup_demo', 'alpha_demo']
 
 # %% ../../nbs/demos/mixup.ipynb #dm000004
+import os
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from .base import Demo, Slider, demo
-from .pictures import EXAMPLES, class_names, imagenette_pictures, square, toynette_pictures
+from .pictures import EXAMPLES, class_names, imagenette_pictures, own_pictures, square, toynette_pictures
 from ..figures import COLOURS
 from ..mixup import blend, one_hot, weight_facts
 from ..settings import LANGUAGES, say
@@ -30,8 +31,9 @@ class _Pair:
 
 
 def _pair(pictures):
-    "A `_Pair` of {class: PIL image} or of two class names of Toynette, or a `ValueError`."
-    two = pictures if isinstance(pictures, dict) else toynette_pictures(*pictures)
+    "A `_Pair` of two class names of Toynette or of pictures as `own_pictures` takes them, or a `ValueError`."
+    is_named = isinstance(pictures, tuple) and all(isinstance(o, str) and not os.path.exists(o) for o in pictures)
+    two = toynette_pictures(*pictures) if is_named else own_pictures(pictures, 3 if isinstance(pictures, dict) else 2)
     if len(two) != 2: raise ValueError(f'pictures must be of two classes, got {", ".join(two) or "none"}')
     classes = list(CLASSES if set(two) <= set(CLASSES) else two)
     at = [classes.index(label) for label in two]
@@ -52,7 +54,7 @@ def _told(pair, t):
             f'目标在索引 {at[0]} 处是 {t:.2f}，在索引 {at[1]} 处是 {rest:.2f}，其余是 0。')
 
 # %% ../../nbs/demos/mixup.ipynb #dm000009
-def mixup_demo(pictures=None, # {class: PIL image} of two classes, or two class names of Toynette
+def mixup_demo(pictures=None, # two class names of Toynette, or two of your own: files, a folder, {class: picture}
                language:str=None, # 'en' or 'zh'; that of the settings by default
                t:float=.3, # share of the first picture at first, in [0, 1]
               )->Demo: # says in a sentence in its place what is wrong with the pictures
@@ -63,9 +65,9 @@ def mixup_demo(pictures=None, # {class: PIL image} of two classes, or two class 
 
     @demo(Slider('t', ('t: share of the first picture', 't：第一张图的比例'), 0, 1, .01, start=.3, stored=.05),
           mosaic='abb;c.t;kkk', widths=(2.3, .95, .9), heights=(1.25, 2.3, .3), margins=(.15, .5, .35, .1),
-          stand_in=bool(photographs))
+          stand_in=bool(photographs), own=2)
     def frame(page, t):
-        pair = page.once(_pair, drawn if page.stored or not photographs else photographs)
+        pair = page.once(_pair, page.own or (drawn if page.stored or not photographs else photographs))
         names, (x_a, x_b), (y_a, y_b) = class_names(pair.classes, page.say), pair.pictures, pair.targets
         a, b = pair.at
         colours = [{a: first, b: second}.get(i, COLOURS['baseline']) for i in range(len(names))]
@@ -102,7 +104,7 @@ def _facts(alpha):
                   f'alpha {alpha:.1f}\n权重的均值 {mean:.2f}（黑线）\n{most:.0f}% 大于 0.9')
 
 
-def _examples(): return [square(picture) for picture in toynette_pictures(*EXAMPLES).values()]
+def _examples(own): return _pair(own or tuple(EXAMPLES)).pictures
 
 # %% ../../nbs/demos/mixup.ipynb #dm000019
 def alpha_demo(language:str=None, # 'en' or 'zh'; that of the settings by default
@@ -114,7 +116,8 @@ def alpha_demo(language:str=None, # 'en' or 'zh'; that of the settings by defaul
     used = drawn[199:]
 
     @demo(Slider('alpha', ('alpha: how strongly to blend', 'alpha：混合的强度'), .1, 2, .1, start=.4),
-          mosaic='ggggg;ttttt;abcde', widths=(.86,)*5, heights=(2, .32, .86), gaps=(.14, .37), margins=(.2, .2, .4, .1))
+          mosaic='ggggg;ttttt;abcde', widths=(.86,)*5, heights=(2, .32, .86), gaps=(.14, .37), margins=(.2, .2, .4, .1),
+          own=2)
     def frame(page, alpha):
         mean, told = _facts(alpha)
         weight = page.say('weight λ of the image itself', '图片自己的权重 λ')
@@ -128,8 +131,8 @@ def alpha_demo(language:str=None, # 'en' or 'zh'; that of the settings by defaul
         page.rule('g', mean, COLOURS['ink'], linewidth=1)
         typical = page.say('five typical images, and their weights:', '五张典型的图，以及它们的权重：')
         page.text('t', typical, y=0, va='bottom')
-        church, pump = page.once(_examples)
-        for panel, t in zip('abcde', _middles(alpha)): page.picture(panel, blend(church, pump, t), f'{t:.2f}')
+        first, second = page.once(_examples, page.own)
+        for panel, t in zip('abcde', _middles(alpha)): page.picture(panel, blend(first, second, t), f'{t:.2f}')
         page.alt(*(text.replace('\n', '; ') for text in told))
 
     return frame(language, alpha=alpha)

@@ -9,7 +9,7 @@ __all__ = ['normalization_demo', 'histograms_figure', 'training_figure', 'outcom
 import torch
 
 from .base import Choice, Demo, Slider, demo
-from .pictures import square
+from .pictures import own_pictures, square
 from .plots import CHANNELS, plot_channels, plot_runs
 from ..figures import COLOURS, StillFigure, plot_bars
 from ..normalization import channel_stats, denormalize, normalize
@@ -17,6 +17,7 @@ from ..recipes import measured_runs
 from ..toynette import CLASSES, scene
 
 # %% ../../nbs/demos/normalization.ipynb #dn000008
+_MOST = 8                                # pictures of the learner's own
 _EDGE, _BINS = 4, 80                     # the curves' range and how finely they count
 _MIDDLES = (torch.arange(_BINS) + .5)*(2*_EDGE/_BINS) - _EDGE
 _TICKS = range(-_EDGE, _EDGE + 1)
@@ -24,10 +25,11 @@ _IMAGENET = torch.tensor([.485, .456, .406]), torch.tensor([.229, .224, .225])
 
 
 def _batch(x):
-    "`x` on the CPU if it is a batch of finite pictures with three channels, else a `ValueError`; for None Toynette's."
+    "`x`, or your own files, as a batch of finite pictures with three channels, else a `ValueError`; or Toynette's."
     if x is None:
         pictures = [scene(CLASSES[(i + 2) % len(CLASSES)], 11 + i)[0] for i in range(8)]
         return torch.stack([square(picture, 96) for picture in pictures])
+    if not hasattr(x, 'ndim'): x = torch.stack([square(picture, 96) for picture in own_pictures(x, _MOST).values()])
     channel_stats(x)                     # says in a sentence if x is no batch, or too small
     if x.shape[1] != 3: raise ValueError(f'x must have 3 channels to be shown, got shape {tuple(x.shape)}')
     if not x.isfinite().all(): raise ValueError('x must be finite, got nan or inf in it')
@@ -70,16 +72,17 @@ _CONTROLS = (Choice('statistics', ('Normalize with', '用哪组统计量'), _STA
              Slider('std', ('std', '标准差'), .15, .9, .01, start=.4, stored=.25, only_if=('statistics', 'own')))
 
 
-def normalization_demo(x:torch.Tensor=None, # in [0, 1], shape (n, 3, h, w); pictures of Toynette by default
+def normalization_demo(x=None, # in [0, 1], shape (n, 3, h, w); or your own: files, a folder; Toynette's by default
                        language:str=None, # 'en' or 'zh'; that of the settings by default
                        statistics:str='none', # at first: 'none', 'imagenet', 'batch' or 'own'
                       )->Demo: # says in a sentence in its place what is wrong with `x`
     "The histograms of a batch before and after `normalize`, with statistics to choose."
     colours, grey = [COLOURS[colour] for *_, colour in CHANNELS], COLOURS['baseline']
 
-    @demo(*_CONTROLS, mosaic='psn;hhh;kkk', widths=(1.5, 1.5, 1.5), heights=(1.5, 1.5, .35), gaps=(.2, .55))
+    @demo(*_CONTROLS, mosaic='psn;hhh;kkk', widths=(1.5, 1.5, 1.5), heights=(1.5, 1.5, .35), gaps=(.2, .55),
+          own=_MOST)
     def frame(page, statistics, mean, std):
-        batch = page.once(_batch, x)
+        batch = page.once(_batch, page.own or x)
         stats = _chosen(batch, statistics, mean, std)
         y = normalize(batch, *stats) if stats else batch
         means, stds = channel_stats(y)

@@ -125,7 +125,9 @@ class Page:
                  language:str='en', # 'en' or 'zh'
                  stored:bool=False, # is it drawn for a notebook, which must not hold photographs of others?
                  fig:Figure=None, # one of the layout's size; a new one if not given
+                 own:dict=(), # {name: PIL image}, the learner's own pictures, if the demo was given any
                 ):
+        self.own = own
         self.language, self.stored, self.filled = language, stored, None     # `filled`: the values of the last frame
         self.draws_language = chinese_font() is not None or language != 'zh'     # else the figure speaks English
         self.style = style(language)
