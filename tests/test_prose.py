@@ -91,7 +91,7 @@ def test_rows_of_one_table_share_size_and_training_set_and_tell_their_cost(page)
 
 def test_earlier_runs_stand_apart_and_say_so(page):
     official, earlier = page.index('## Imagenette-160, the official split'), page.index('## Earlier runs')
-    assert official < earlier and 'No sentence of the course rests on them' in page[earlier:]
+    assert official < earlier and 'No accuracy in the course rests on them' in page[earlier:]
     assert 'id="earlier-' not in page[:earlier] and 'bfloat16' not in page[official:earlier]
 
 
