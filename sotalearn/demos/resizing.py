@@ -75,7 +75,7 @@ def resizing_demo(seconds_per_image=None, # your machine's cost, from `fit_cost`
         sizes, settling = zip(*_epochs(stages))
         widths = np.array([minutes([(1, size, _BS)]) for size in sizes])
         shades = [to_rgba(colour, .45 if settles else 1) for settles in settling]
-        page.axes('b', page.say('dashed: 5 epochs at 128 px', '虚线：128 像素训练 5 个周期'), ylabel='px',
+        page.axes('b', page.say('dashed: 5 epochs at 128 px', '虚线：128 像素训练 5 个周期'), ylabel=page.say('px', '像素'),
                   xlim=(0, most), xticks=ticks, xticklabels=(), ylim=(0, 150), yticks=(32, 64, 96, _LARGE))
         page.boxes('b', widths.cumsum() - widths, 0, widths, sizes, shades, edgecolor='white')
         page.line('b', [0, 0, whole, whole], [0, _LARGE, _LARGE, 0], ink, linestyle='--')

@@ -74,8 +74,9 @@ def rates_figure(steps:list, # (learning rate, size in pixels) of each step: one
 
     def draw(fig, say):
         ax = fig.add_subplot()
-        parts = ((0, change, say(f'fit_one_cycle({epochs}), {small} px', f'fit_one_cycle({epochs})，{small} px'), .1),
-                 (change, settled, say('settle in', '适应'), .2), (settled, len(steps), f'fine_tune(1), {large} px', .35))
+        parts = ((0, change, say(f'fit_one_cycle({epochs}), {small} px', f'fit_one_cycle({epochs})，{small} 像素'), .1),
+                 (change, settled, say('settle in', '适应'), .2),
+                 (settled, len(steps), say(f'fine_tune(1), {large} px', f'fine_tune(1)，{large} 像素'), .35))
         for start, stop, name, alpha in parts:
             ax.axvspan(start, stop, color=COLOURS['resizing'], alpha=alpha, lw=0)
             ax.text((start + stop)/2, 3.35, name, ha='center', va='bottom', fontsize=8)
