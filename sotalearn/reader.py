@@ -100,6 +100,9 @@ def complaint(source, # as for `read_picture`
     name = repr(str(source)) if is_place else f'a picture given as {type(source).__name__}'
     reason = ' '.join(str(error).split()) or type(error).__name__
     if isinstance(error, UnidentifiedImageError): reason = 'it is of no kind that is known'
+    head = bytes(source[4:12]) if isinstance(source, (bytes, bytearray, memoryview)) else b''
+    if str(source).lower().endswith(('.heic', '.heif')) and is_place or head in (b'ftypheic', b'ftypheix', b'ftypmif1'):
+        reason = 'it is HEIC, as iPhones save: install its reader, pillow-heif, or export it as JPEG'
     hint = '; replace it or delete it' if is_place else ''
     return f'{name} cannot be read as a picture ({reason}){hint}'
 

@@ -14,7 +14,8 @@ from sotalearn.demos.controls import Choice, Slider
 from sotalearn.demos.mixup import alpha_demo, mixup_demo
 from sotalearn.demos.normalization import normalization_demo
 from sotalearn.demos.page import Layout, Page
-from sotalearn.demos.pictures import own_pictures, square
+from sotalearn.demos import pictures as demo_pictures
+from sotalearn.demos.pictures import own_pictures
 from sotalearn.demos.resizing import resizing_demo
 from sotalearn.demos.seeds import seeds_demo
 from sotalearn.demos.smoothing import label_smoothing_demo, temperature_demo
@@ -175,10 +176,10 @@ def files(tmp_path):
 def test_own_pictures_are_read_as_training_reads_them(files):
     from sotalearn.pictures import Picture
     for place in ('cat/2024/May/IMG_1.jpg', 'dog/a.png', 'dog/b.png'):
-        expected = square(Picture.create(files/place))
+        expected = demo_pictures.square(Picture.create(files/place))
         for given in (files/place, str(files/place), (files/place).read_bytes(), open(files/place, 'rb'), Image.open(files/place)):
             (_, picture), = own_pictures(given, 1).items()
-            assert torch.equal(square(picture), expected), (place, type(given))
+            assert torch.equal(demo_pictures.square(picture), expected), (place, type(given))
 
 
 def test_a_demo_takes_a_folder_or_files_of_the_learners_own(files):

@@ -112,10 +112,14 @@ def train(like:str=None, # a row of `sotalearn results`, or the date of one: its
           resume:bool=False, # go on with the run where it was stopped
           plain:bool=False, # the notes' code to the letter, not the fastest way
           processes:int=1, # that share each batch
+          val:float=None, # share of each class that validates, where the folder of the dataset is not split yet
           **changes, # fields of `Recipe`
          ):
     "Train the recipe of the settings, or that of a row, with `changes`, record the run and print it."
     recipe = replace(_recipe_like(like), **changes) if like else Recipe.from_settings(**changes)
+    if val is not None:
+        from sotalearn.pictures import split_folder
+        recipe = replace(recipe, dataset=str(split_folder(recipe.dataset, val)))
     check_dataset(recipe.dataset)
     find_model(recipe.arch)
     check_whole(processes, 'processes', 1, 1024)
@@ -368,6 +372,9 @@ def _add_train(commands):
     parser.add_argument('--plain', action='store_true', help="the notes' code to the letter, not the fastest way")
     parser.add_argument('--processes', type=int, default=1, metavar='N',
                         help='processes of this machine that share each batch (1 to 1024; default: 1)')
+    parser.add_argument('--val', type=float, metavar='SHARE',
+                        help='split the folder of --dataset once, where it has no val: this share of each class '
+                             'validates, drawn by a seed that is kept beside it (0.05 to 0.5)')
     _add_recipe_options(parser, fields(Recipe))
 
 
