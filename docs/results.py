@@ -19,7 +19,7 @@ TEXT = Path(__file__).parent/'text'
 NOTES = (
     (('Baseline, 5 epochs', '基线，5 个周期'), .8252, dict(normalize=False)),
     (('Normalized, 5 epochs', '归一化，5 个周期'), .8245, {}),
-    (('Progressive: 4 epochs at 128 px, then 5 at 224 px', '渐进式：先用 128 像素练 4 个周期，再用 224 像素练 5 个'),
+    (('Progressive: 4 epochs at 128 px, then 1 + 5 at 224 px', '渐进式：先用 128 像素练 4 个周期，再用 224 像素练 1 + 5 个'),
      .8633, dict(stages='4x32', epochs=5)),
     (('The same model with test time augmentation', '同一个模型，加测试时增强'), .8738,
      dict(stages='4x32', epochs=5, tta=4)),
@@ -111,7 +111,7 @@ def all_runs(found, unit, say):
     head = [say('recipe', '配方'), say('seeds', '种子数'), say('cost', '花费'),
             say('accuracy', '准确率'), say('with test time augmentation', '加测试时增强'),
             say('negative log likelihood', '负对数似然'), say('calibration error', '校准误差'),
-            say('log likelihood after temperature scaling', '温度缩放后的负对数似然'),
+            say('negative log likelihood after temperature scaling', '温度缩放后的负对数似然'),
             say('calibration error after it', '温度缩放后的校准误差'), say('processor seconds', 'CPU 时间（秒）')]
     rows = []
     for group in found:
