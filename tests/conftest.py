@@ -5,6 +5,7 @@ from multiprocessing import forkserver
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import hypothesis
 import pytest
 
 from sotalearn.datasets import DATASETS, dataset_folder
@@ -18,6 +19,10 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     "A fastai folder for these tests alone, of which nothing is left afterwards; the user's datasets can be read there."
     config.addinivalue_line('markers', 'thorough: takes long; runs with --thorough alone')
+    for name, examples in (('quick', 200), ('thorough', 10_000)):
+        hypothesis.settings.register_profile(name, max_examples=examples, deadline=None, derandomize=name == 'quick',
+                                             database=None, suppress_health_check=list(hypothesis.HealthCheck))
+    hypothesis.settings.load_profile('thorough' if config.getoption('--thorough') else 'quick')
     if hasattr(config, 'workerinput'): return                   # the process that started this one has made it
     home = TemporaryDirectory(prefix='sotalearn-tests-')
     config.add_cleanup(home.cleanup)
