@@ -27,7 +27,8 @@ def data_folder()->Path:
     from fastcore.xtras import Config
     home = Path(os.getenv('FASTAI_HOME', '~/.fastai'))
     folders = dict(data='data', archive='archive', storage='tmp', model='models')
-    return Config(home, 'config.ini', create=folders).path('data')
+    try: return Config(home, 'config.ini', create=folders).path('data')
+    except OSError: return as_path(home)/'data'             # a home that cannot be written holds no config.ini
 
 
 def dataset_folder(name:str, # one of `DATASETS`

@@ -8,9 +8,10 @@ __all__ = ['place_of', 'LabelOf', 'split_pictures', 'pictures_by_class', 'left_o
            'mislabel']
 
 # %% ../nbs/tools/pictures.ipynb #286d8b99
-import json, os, shutil, sys, tempfile
+import json, os, shutil, sys, tarfile, tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
@@ -164,9 +165,30 @@ _DOWNLOADS = {'imagenette-160': URLs.IMAGENETTE_160, 'imagenette-320': URLs.IMAG
               'imagenette': URLs.IMAGENETTE}
 
 
+_OFFICIAL_COUNTS = [9469, 3925]
+
+
+@contextmanager
+def _data_alone():
+    "Unpack no links to elsewhere, no devices, and nothing outside the folder meanwhile; Python 3.14 does so by itself."
+    before = vars(tarfile.TarFile).get('extraction_filter')
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    try: yield
+    finally: tarfile.TarFile.extraction_filter = before
+
+
+def _fetched(name):
+    "The folder of a dataset that fastai has just downloaded, once it is seen to be that dataset."
+    with _data_alone(): path = untar_data(_DOWNLOADS[name])
+    counts = [*map(len, split_pictures(path).values())]
+    if counts != _OFFICIAL_COUNTS: raise ValueError(f'it holds {counts[0]} and {counts[1]} pictures')
+    if name in SPLITS: check_split(SPLITS[name], path)
+    return path
+
+
 def _download(name):
     "Fetch a dataset through fastai; what arrived of a broken download is removed."
-    try: return untar_data(_DOWNLOADS[name])
+    try: return _fetched(name)
     except BaseException as e:
         for part in fastai_path('archive').glob(f'{Path(_DOWNLOADS[name]).name}*'): part.unlink(missing_ok=True)
         shutil.rmtree(dataset_folder(name), ignore_errors=True)     # half unpacked: there was no such folder before
