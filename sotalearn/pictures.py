@@ -150,7 +150,8 @@ def split_folder(folder:Path, # holds '<class>/<pictures>', however deep they li
     rng, draft = np.random.default_rng(seed), Path(tempfile.mkdtemp(dir=folder.parent, prefix=f'.{target.name}-'))
     try:
         for files in found.values():
-            chosen = {*rng.permutation(len(files))[:min(max(round(val*len(files)), 1), len(files) - 1)].tolist()}
+            n = len(files)
+            chosen = {*rng.permutation(n)[:min(max(round(val*n), 1), n - 1)].tolist()}
             for i, file in enumerate(files): _link(file, draft/('val' if i in chosen else 'train')/file.relative_to(home))
         (draft/'split.json').write_text(json.dumps(told, indent=1), encoding='utf-8')
         draft.chmod(0o755)
