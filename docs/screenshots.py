@@ -1,5 +1,5 @@
 """Takes the README's pictures: the built site's home page in both languages, a chapter on a phone in the dark, and a
-chapter in JupyterLab as a learner finds it.
+chapter in JupyterLab as a learner finds it, in both languages.
 
     python docs/screenshots.py [folder]      docs/images by default
 """
@@ -37,10 +37,10 @@ def take(browser, address, page, passage, width, height, theme):
     return picture
 
 
-def take_lab(browser, notebook='06_mixup.ipynb', cell='from sotalearn.demos.mixup import'):
+def take_lab(browser, language, notebook='06_mixup.ipynb', cell='from sotalearn.demos.mixup import'):
     "A picture of JupyterLab with the learner's copy, at a live figure that plays from what is stored in it."
     with tempfile.TemporaryDirectory() as folder, Lab(folder) as lab:
-        write_copy(lab.notebooks, 'en')
+        write_copy(lab.notebooks, language)
         trust = [sys.executable, '-m', 'jupyter', 'trust', lab.notebooks/notebook]
         subprocess.run(trust, env=lab.env, check=True, stdout=subprocess.DEVNULL)
         tab = lab.open(browser, notebook, run=False)
@@ -70,8 +70,9 @@ def main():
             picture = take(browser, f'http://127.0.0.1:{server.server_port}', *how)
             picture.save(folder/f'{name}.webp', quality=80, method=6)
             print(folder/f'{name}.webp')
-        take_lab(browser).save(folder/'lab.webp', quality=80, method=6)
-        print(folder/'lab.webp')
+        for name, language in (('lab', 'en'), ('lab-zh', 'zh')):
+            take_lab(browser, language).save(folder/f'{name}.webp', quality=80, method=6)
+            print(folder/f'{name}.webp')
         browser.close()
     server.shutdown()
 

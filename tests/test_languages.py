@@ -174,6 +174,31 @@ def test_bold_shows_as_bold(path):
     tokens = [token for cell in prose(path) for block in markdown.parse(cell.source) for token in block.children or []]
     assert [token.content for token in tokens if token.type == 'text' and '*' in token.content] == []
 
+# ------------------------------------------------------------ README
+
+def readme(name):
+    "What must be equal in both, by kind: commands, code, links, headings and the numbers of each row of a table."
+    text = re.sub(r'(-zh|\.en|\.zh)(?=\.(?:md|webp))', '', (ROOT/name).read_text(encoding='utf-8'))
+    blocks = re.findall(r'```\w+\n(.*?)```', text, flags=re.S)
+    commands = [line.split('  #')[0].strip() for block in blocks for line in block.split('\n')]
+    prose = re.sub(r'```.*?```', '', text.replace('[English](README.md)', '[简体中文](README.md)'), flags=re.S)
+    rows = [[re.findall(r'(?:[+−]|× )?\d+(?:[.,]\d+)*|`[^`]+`', cell) for cell in row.split('|')]
+            for row in re.findall(r'^\|(.+)\|$', prose, flags=re.M)]
+    return dict(facts(prose), commands=sorted(commands), columns=rows)
+
+
+def test_the_readmes_say_the_same():
+    english, chinese = readme('README.md'), readme('README.zh.md')
+    for kind in english: assert english[kind] == chinese[kind], kind
+    assert len(english['columns']) > 20 and 'make test' in english['commands']
+
+
+def test_both_readmes_lead_to_the_other_and_their_pictures_are_there():
+    for name, other in (('README.md', 'README.zh.md'), ('README.zh.md', 'README.md')):
+        links = re.findall(r'\]\(([^)]+)\)', (ROOT/name).read_text(encoding='utf-8'))
+        assert other in links
+        for link in links: assert link.startswith('https://') or (ROOT/link).is_file(), link
+
 
 # ------------------------------------------------------------ one word for one thing
 
@@ -186,7 +211,7 @@ def chinese():
             if cell.cell_type == 'code':
                 told[name] = '\n'.join(re.findall(r"""'[^'\n]*[\u4e00-\u9fff][^'\n]*'|"[^"\n]*[\u4e00-\u9fff][^"\n]*\"""", cell.source))
             elif 'zh' in cell.metadata.get('tags', []): told[name] = cell.source
-    for path in (ROOT/'docs'/'text').glob('*.zh.md'): told[path.name] = path.read_text(encoding='utf-8')
+    for path in (ROOT/'README.zh.md', *(ROOT/'docs'/'text').glob('*.zh.md')): told[path.name] = path.read_text(encoding='utf-8')
     told['catalogue'] = '\n'.join(read_catalogue(CATALOGUE.read_text(encoding='utf-8')).values())
     told['glossary'] = contents.glossary(GLOSSARY, 'zh')
     return {name: re.sub(r'```.*?```|`[^`]*`', '', text, flags=re.S) for name, text in told.items()}
