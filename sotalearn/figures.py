@@ -7,13 +7,14 @@ __all__ = ['COLOURS', 'STILLS', 'chinese_font', 'still', 'stored_languages', 'pl
            'picture_row', 'plot_bars']
 
 # %% ../nbs/tools/figures.ipynb #8a88bc1a
-import base64, html, io, os, re
+import base64, html, io, os, re, sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 import sotalearn
 from .languages import speak_tables
-from .settings import LANGUAGES, settings
+from .settings import LANGUAGES, reader_language, say, settings
 
 speak_tables()
 
@@ -28,12 +29,28 @@ _CHINESE_FONTS = ('Noto Sans CJK SC', 'Noto Sans SC', 'Source Han Sans SC', 'Sou
                   'Noto Sans CJK JP')
 
 
+def _installed_font():
+    "The first of `_CHINESE_FONTS` that Matplotlib has found, or None."
+    from matplotlib.font_manager import fontManager
+    return next((name for name in _CHINESE_FONTS if name in {font.name for font in fontManager.ttflist}), None)
+
+
+def _find_new_fonts():
+    "Let Matplotlib, which keeps its list for months, see the fonts that were installed since."
+    from matplotlib.font_manager import findSystemFonts, fontManager
+    for path in {*findSystemFonts()} - {font.fname for font in fontManager.ttflist}:
+        with suppress(Exception): fontManager.addfont(path)             # some fonts it cannot read
+
+
 @cache
 def chinese_font():
-    "The name of an installed font with Chinese characters, or None."
-    from matplotlib import font_manager
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return next((name for name in _CHINESE_FONTS if name in installed), None)
+    "The name of an installed font with Chinese characters, or None: a Chinese reader is told once how to get one."
+    if not _installed_font(): _find_new_fonts()
+    found = _installed_font()
+    if not found and reader_language() == 'zh':
+        print(say('No Chinese font was found, so figures speak English: install one, such as Noto Sans CJK SC '
+                  '(Debian and Ubuntu: sudo apt install fonts-noto-cjk), and restart the kernel.'), file=sys.stderr)
+    return found
 
 
 def _say_in(language):
