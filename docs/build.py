@@ -50,7 +50,8 @@ def fingerprint(*places:Path)->str:
     for place in places:
         for path in sorted(place.rglob('*')) if place.is_dir() else [place]:
             inside = path.relative_to(place)
-            if path.is_file() and not {'_build', '__pycache__', '.ipynb_checkpoints', 'images'} & set(inside.parts):
+            left_out = {'_build', '__pycache__', '.ipynb_checkpoints', 'images'} & {*inside.parts} or path.suffix == '.mo'
+            if path.is_file() and not left_out:
                 digest.update(f'{inside} {hashlib.sha256(path.read_bytes()).hexdigest()}'.encode())
     return digest.hexdigest()
 
@@ -78,13 +79,13 @@ def sources(language:str, # 'en' or 'zh'
     for nb in pages.values(): add_player(nb)
     made = {f'{name}.ipynb': nbformat.writes(nb) for name, nb in pages.items()}
     behind = {name: words for name, words in told.items() if origins.folder_of(name)}
-    more, more_told = other_sources(language, behind, set(pages))
+    more, more_told = other_sources(language, behind, told)
     return {**made, **more}, {**told, **more_told}
 
 
 def other_sources(language:str, # 'en' or 'zh'
                   behind:dict, # {notebook behind the chapters: (title, description)}
-                  pages:set, # names of all notebooks
+                  pages:dict, # {notebook: (title, description)} of all of them
                  )->tuple: # {file name: text}, {page: (title, description)}
     "The sources that are no notebooks: the reference, the list of the notebooks behind, how this was made, the terms."
     words = contents.WORDS[language]

@@ -11,17 +11,21 @@ from docutils import nodes
 from sphinx import addnodes
 from sphinx.roles import XRefRole
 
+import origins
 import sotalearn
 from docstrings import as_rst, origin, parameter_fields
 from search import ChineseByPairs
+from sotalearn.signatures import explained
 
 LANGUAGE = os.environ.get('DOCS_LANGUAGE', 'en')
 ADDRESS = os.environ.get('SITE_URL', 'http://localhost:8000').rstrip('/')
 SOURCE = os.environ.get('DOCS_SOURCE')
+MODULES = origins.modules()
 PAGES = json.loads((Path(SOURCE)/'pages.json').read_text(encoding='utf-8')) if SOURCE else {}
 
 project, author, copyright = 'sotalearn', 'The sotalearn authors', 'The sotalearn authors, Apache 2.0'
 release = version = sotalearn.__version__
+locale_dirs = [str(HERE/'locale')]          # what the theme has no Chinese for
 language = dict(en='en', zh='zh_CN')[LANGUAGE]
 extensions = ['myst_nb', 'sphinx_design', 'sphinx_copybutton', 'sphinx.ext.autodoc', 'sphinx.ext.autosummary']
 exclude_patterns = ['pages.json']
@@ -64,7 +68,7 @@ html_sidebars = {'**': ['navbar-logo', 'search-button-field.html', 'sbt-sidebar-
 html_theme_options = dict(
     logo=dict(text='sotalearn', alt_text=dict(en='Home page', zh='首页')[LANGUAGE]), home_page_in_toc=False,
     navbar_persistent=[], article_header_end=['language.html', 'article-header-buttons.html'],
-    use_download_button=False, use_fullscreen_button=False, use_source_button=False,
+    search_bar_text=dict(en='Search …', zh='搜索……')[LANGUAGE], use_download_button=False, use_fullscreen_button=False, use_source_button=False,
     show_navbar_depth=1, max_navbar_depth=2, show_toc_level=2,
     toc_title=dict(en='On this page', zh='本页内容')[LANGUAGE], footer_content_items=['site-footer.html'],
     pygments_light_style='a11y-high-contrast-light', pygments_dark_style='a11y-high-contrast-dark')
@@ -109,9 +113,12 @@ def stay_code(app, env, node, content):
 
 def tell_all(app, what, name, obj, options, lines):
     "A docstring as the reference shows it: the words, the parameters, and where it is taught."
-    lines[:] = as_rst('\n'.join(lines)).split('\n')
+    if what == 'module':          # that is what its notebook says of itself, which it does in both languages
+        page = PAGES.get('pages', {}).get(MODULES.get(name.removeprefix('sotalearn.')), {})
+        lines[:] = [page.get('description') or lines[0], '']
+    lines[:] = as_rst(explained('\n'.join(lines), LANGUAGE)).split('\n')
     if what not in ('function', 'method', 'class', 'exception'): return
-    lines += ['', *parameter_fields(obj), '']
+    lines += ['', *parameter_fields(obj, LANGUAGE), '']
     place = PAGES.get('places', {}).get(name)
     if place: lines += origin(place, LANGUAGE)
 
@@ -152,6 +159,23 @@ def add_to_page(app, pagename, templatename, context, doctree):
     if pagename != 'search': context['script_files'] = [patient(script) for script in context['script_files']]
 
 
+# What the theme writes into its pages without asking for a translation.
+FURNITURE = {'title="Toggle primary sidebar"': 'title="显示或隐藏目录"', 'title="Toggle secondary sidebar"': 'title="显示或隐藏本页内容"',
+             'aria-label="Main"': 'aria-label="全部页面"', 'aria-label="Toggle hidden content"': 'aria-label="显示或隐藏代码"',
+             'aria-label="Page"': 'aria-label="本页"'}
+
+
+def speak_furniture(app):
+    "Let the frame of the Chinese pages speak Chinese to the last word."
+    render = getattr(app.builder.templates, 'render', None)
+    if LANGUAGE != 'zh' or not render: return
+    def spoken(*given):
+        page = render(*given)
+        for english, chinese in FURNITURE.items(): page = page.replace(english, chinese)
+        return page
+    app.builder.templates.render = spoken
+
+
 def patient(script):
     "A copy of a script of the page that waits until the page is there; one written into the page does so as a module."
     waits = dict(defer='defer') if script.filename else dict(type='module')
@@ -161,6 +185,7 @@ def patient(script):
 def setup(app):
     app.add_html_math_renderer('mathml', (inline_formula, None), (displayed_formula, None))
     app.add_role('ours', OursOrCode())
+    app.connect('builder-inited', speak_furniture)
     app.connect('missing-reference', stay_code)
     app.connect('autodoc-process-docstring', tell_all)
     app.connect('autodoc-skip-member', skip_fields)

@@ -4,6 +4,7 @@ import html, re
 import nbformat
 
 import origins
+from docstrings import as_rst
 from sotalearn.figures import COLOURS
 
 WORDS = dict(
@@ -20,7 +21,7 @@ WORDS = dict(
             measured='看实测结果', taught='讲解见', written='写在', module='模块',
             about='内容', run='在 JupyterLab 里打开课程', test='运行全部测试',
             get='下载课程', lead_tools='本课程用到一些自己的工具。下面是它们的笔记本：代码、测试和缘由。',
-            api_note='文档字符串用英文写成；每一项都链接到讲解它的中文章节。',
+            api_note='学习者会导入的函数，说明都是中文；只供课程内部使用的，说明仍是英文。每一项都链接到写它的笔记本。',
             api_lead='全部公开函数：说明取自代码里的文档字符串，并附上讲解它的章节。',
             groups={'': '章节', 'tools': '工具', 'demos': '演示', 'questions': '问题与练习'}))
 _CHAPTER_COLOURS = dict(progressive='resizing', test='tta', label='smoothing')      # by the first word of the name
@@ -146,16 +147,18 @@ def _module_page(module, notebook, language, pages):
     words = WORDS[language]
     link = f'{words["written" if origins.folder_of(notebook) else "taught"]} :doc:`/{notebook}`'
     names = [f'   {name}' for name in origins.public(module)]
-    lines = [module, '='*len(module), '', words['api_note'], '', link if notebook in pages else '', '',
+    note = words['api_note'] if origins.folder_of(notebook) else ''
+    lines = [module, '='*len(module), '', note, '', link if notebook in pages else '', '',
              f'.. currentmodule:: sotalearn.{module}', '', '.. autosummary::', '   :nosignatures:', '', *names, '',
              f'.. automodule:: sotalearn.{module}', '   :members:', '   :member-order: bysource', '']
     return '\n'.join(lines)
 
 
-def _module_table(language, modules):
-    "A table of modules, each with the first line of its docstring."
+def _module_table(language, modules, pages):
+    "A table of modules, each with what its notebook says of itself, or the first line of its docstring."
     words = WORDS[language]
-    rows = [f'   * - :doc:`{module}`\n     - {origins.summary(module)}' for module in modules]
+    def told(module, notebook): return as_rst(pages.get(notebook, ('', ''))[1] or origins.summary(module))
+    rows = [f'   * - :doc:`{module}`\n     - {told(module, notebook)}' for module, notebook in modules.items()]
     return ['.. list-table::', '   :header-rows: 1', '   :widths: 20 80', '',
             f'   * - {words["module"]}\n     - {words["about"]}', *rows, '']
 
@@ -164,15 +167,15 @@ def _heading(text, mark): return [text, mark*2*len(text), '']
 
 
 def api_pages(language:str, # 'en' or 'zh'
-              pages:set, # names of the notebooks that have a page
+              pages:dict, # {notebook: (title, description)} of those that have a page
              )->dict: # {name: reStructuredText}
     "The reference: a page a module, and one that lists them by where they are written."
     words, modules = WORDS[language], origins.modules()
     made = {module: _module_page(module, notebook, language, pages) for module, notebook in modules.items()}
     index = [*_heading(words['api'], '='), words['api_lead'], words['api_note'], '']
     for folder, title in words['groups'].items():
-        group = [module for module, notebook in modules.items() if origins.folder_of(notebook) == folder]
-        if group: index += [*_heading(title, '-'), *_module_table(language, group)]
+        group = {module: notebook for module, notebook in modules.items() if origins.folder_of(notebook) == folder}
+        if group: index += [*_heading(title, '-'), *_module_table(language, group, pages)]
     index += ['.. toctree::', '   :hidden:', '', *(f'   {module}' for module in made)]
     return {**made, 'index': '\n'.join(index) + '\n'}
 

@@ -1,7 +1,7 @@
 """What the reference says of a function: its sentence, its parameters with their comments, and where it is taught."""
 import re
 
-from sotalearn.signatures import parameters
+from sotalearn.signatures import explained, parameters
 
 WORDS = dict(en=dict(taught='Taught in', written='Written in', cell='source cell'),
              zh=dict(taught='讲解见', written='写在', cell='源代码单元格'))
@@ -12,19 +12,23 @@ def as_rst(text:str)->str:
     def code(inner): return f'`{inner}`' if re.fullmatch(r'[A-Za-z_][\w.]*', inner) else f'``{inner}``'
     def plain(part): return re.sub(r'([\\*|]|_(?=\W|$))', r'\\\1', part)
     parts = re.split(r'`+([^`]+)`+', text)
-    return ''.join(code(part) if i % 2 else plain(part) for i, part in enumerate(parts))
+    shown = ''.join(code(part) if i % 2 else plain(part) for i, part in enumerate(parts))
+    return re.sub(r'(?<=[^\x00-\x7f])(?=`)|(?<=`)(?=[^\x00-\x7f])', r'\\ ', shown)      # no word ends at a Chinese sign
 
 
-def parameter_fields(obj)->list: # lines of reStructuredText
+def parameter_fields(obj, # a function, a method or a class
+                     language:str, # 'en' or 'zh'
+                    )->list: # lines of reStructuredText
     "The parameters of a function or class as Sphinx's fields, and what it returns."
+    def said(parameter): return as_rst(explained(parameter.comment, language))
     *given, returned = parameters(obj) or [None]
     lines = []
     for told in given:
-        if told.comment or told.annotation: lines.append(f':param {as_rst(told.name)}: {as_rst(told.comment)}'.rstrip())
+        if told.comment or told.annotation: lines.append(f':param {as_rst(told.name)}: {said(told)}'.rstrip())
         if told.annotation: lines.append(f':type {as_rst(told.name)}: {as_rst(told.annotation)}')
     if returned:
         kind = f'*{as_rst(returned.annotation)}*' if returned.annotation else ''
-        words = ' – '.join(filter(None, [kind, as_rst(returned.comment)]))
+        words = ' – '.join(filter(None, [kind, said(returned)]))
         if words: lines.append(f':returns: {words}')
     return lines
 

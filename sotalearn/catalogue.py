@@ -11,7 +11,7 @@ from functools import cache
 from importlib.resources import files
 
 # %% ../nbs/tools/catalogue.ipynb #26c95f5a
-_PLACE = 'locale/zh_CN/LC_MESSAGES/sotalearn.po'
+_PLACE = 'locale/zh_CN/LC_MESSAGES'
 _ENTRY = re.compile(r'^(?:msgctxt "(.*)"\n)?msgid ((?:".*"\n)+)msgstr ((?:".*"(?:\n|\Z))+)', flags=re.M)
 _GAP = re.compile(r'\{[^{}]*\}')
 
@@ -26,9 +26,10 @@ def read_catalogue(text:str, # of a gettext catalogue, a .po file; it needs no c
 
 # %% ../nbs/tools/catalogue.ipynb #a6d99ee4
 @cache
-def catalogue()->dict: # {English: Chinese}
-    "The sentences of the course's own catalogue."
-    return read_catalogue((files('sotalearn')/_PLACE).read_text(encoding='utf-8'))
+def catalogue(name:str='sotalearn', # of the file, or 'api': docstrings and the comments beside parameters
+             )->dict: # {English: Chinese}
+    "The sentences of a catalogue of the course."
+    return read_catalogue((files('sotalearn')/_PLACE/f'{name}.po').read_text(encoding='utf-8'))
 
 
 def _pattern(words):

@@ -139,6 +139,54 @@ def test_prose_is_in_the_pages_language(site, names):
         if '/' not in name: assert re.search(r'[\u4e00-\u9fff]{4}', text_of(site, 'zh', name)), name
 
 
+ENGLISH = re.compile(r"[A-Za-z][a-z'’]+(?: (?:[A-Za-z][a-z'’]+|a\b)){2,}")      # three words or more
+# Names, what a paper or a program is called, the English of a term, and Python's way to show a value.
+NAMES = re.compile(r'Chan, Golub and LeVeque|\w+ et al|（[A-Za-z -]+[，）]|“[^”]*”|<built-in function \w+>')
+
+
+def english_on(page):
+    "Runs of English words on a page, its frame and what is said to a screen reader included, outside of code."
+    page = re.sub(r'<!--.*?-->|<(script|style|pre|code|math|svg)\b.*?</\1>|<dt class="sig .*?</dt>', '|', page, flags=re.S)
+    page = re.sub(r'<a class="reference external".*?</a>|<em>[A-Z].*?</em>|(?<=<th) [^>]*', '|', page,
+                  flags=re.S)                           # titles of papers, and a heading's name in code
+    words = re.findall(r'(?:alt|title|aria-label|placeholder|content)="([^"]+)"', page)
+    words += re.sub(r'<[^>]+>', '', re.sub(r'</(?:p|li|t[dh]|d[dt]|h\d|div|a|button|option)>', '\n', page)).split('\n')
+    return [found for text in words for found in ENGLISH.findall(NAMES.sub('|', html.unescape(text)))]
+
+
+def taught():
+    "{full name} of everything that a chapter imports from the course, or makes."
+    import origins
+    for path in sorted((ROOT/'nbs').glob('[0-9]*.ipynb')):
+        code = '\n'.join(cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == 'code')
+        for module, names in re.findall(r'^from sotalearn\.([\w.]+) import (.+)$', code, flags=re.M):
+            yield from (f'sotalearn.{module}.{name.strip()}' for name in names.split(','))
+
+
+def reference(page):
+    "{full name: what the reference says of it} of a page."
+    parts = re.split(r'<dl class="py (?:function|class|exception)">\s*<dt[^>]* id="([^"]+)">', page)
+    return {name: f'<dt class="sig ">{told}' for name, told in zip(parts[1::2], parts[2::2])}
+
+
+def test_the_chinese_site_says_nothing_in_english(site, names):
+    "In the reference: nothing of what a chapter teaches or imports. What serves the course alone is told to contributors."
+    import origins
+    machinery = {f'api/{module}' for module, notebook in origins.modules().items() if origins.folder_of(notebook)}
+    pages = {name: text_of(site, 'zh', name) for name in set(names) - {'glossary'}}
+    wanted = set(taught())
+    spoken = {name: english_on(page) for name, page in pages.items() if name not in machinery}
+    spoken |= {name: english_on(told) for page in machinery for name, told in reference(pages[page]).items() if name in wanted}
+    assert len(spoken) > 150
+    assert {name: found for name, found in spoken.items() if found} == {}
+
+
+def test_english_would_be_found_on_a_page():
+    page = ('<button title="Toggle the primary sidebar"></button><pre>code may say a thing</pre><p>第 3 章 <code>x</code></p>'
+            '<p>here it is said aloud</p><a class="reference external" href="x">Mixup is a paper</a><!-- a comment of a theme -->')
+    assert english_on(page) == ['Toggle the primary sidebar', 'here it is said aloud']
+
+
 def test_the_sitemap_and_llms_txt_name_every_page(site, names):
     sitemap, told = ((site/name).read_text(encoding='utf-8') for name in ('sitemap.xml', 'llms.txt'))
     assert told.startswith('# sotalearn\n\n> ')
