@@ -76,7 +76,9 @@ def sources(language:str, # 'en' or 'zh'
     mixup_first = sorted((name for name, *_ in chapters), key=lambda name: 'mixup' not in name)
     demo = contents.first_demo([pages[name] for name in mixup_first])
     pages['index'] = contents.home(pages['index'], language, chapters, demo, REPOSITORY)
-    for nb in pages.values(): add_player(nb)
+    for nb in pages.values():
+        add_player(nb)
+        add_closing(nb)
     made = {f'{name}.ipynb': nbformat.writes(nb) for name, nb in pages.items()}
     behind = {name: words for name, words in told.items() if origins.folder_of(name)}
     more, more_told = other_sources(language, behind, told)
@@ -110,9 +112,20 @@ def add_player(nb:nbformat.NotebookNode):
     if not any(mark in text for text in shown + prose): return
     parts = (ROOT/'sotalearn'/'demos'/'demo.js', HERE/'player.js')
     script = ''.join(path.read_text(encoding='utf-8') for path in parts).replace('</script', '<\\/script')
+    nb.cells.append(script_cell('player', script))
+
+
+def add_closing(nb:nbformat.NotebookNode):
+    "Let what answers a guess wait until the guess is made."
+    shown = [output.get('data', {}).get('text/html', '') for cell in nb.cells for output in cell.get('outputs', [])]
+    if any('data-closes' in text for text in shown):
+        nb.cells.append(script_cell('guesses', (HERE/'guesses.js').read_text(encoding='utf-8')))
+
+
+def script_cell(name:str, script:str)->nbformat.NotebookNode:
+    "A cell that shows nothing and runs a script of its own in the page."
     output = nbformat.v4.new_output('display_data', data={'text/html': f'<script type="module">{script}</script>'})
-    hidden = dict(tags=['remove-input'])
-    nb.cells.append(nbformat.v4.new_code_cell('play()', outputs=[output], metadata=hidden, id='player'))
+    return nbformat.v4.new_code_cell(name, outputs=[output], metadata=dict(tags=['remove-input']), id=name)
 
 
 def spots(told:dict, # {page: (title, description)}

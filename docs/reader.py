@@ -73,13 +73,15 @@ def _without_repeats(text, scripts):
 def _prepare_code(cell, told, assets, up, scripts):
     "Give a code cell the tags of MyST-NB that its directives ask for, and put the pictures of its outputs into files."
     tags = ['hide-input'] if cell.metadata.get('jupyter', {}).get('source_hidden') else []
-    if told.get('echo') == 'false': tags = ['remove-input']
+    if told.get('echo') == 'false' or 'guess' in cell.metadata: tags = ['remove-input']
+    closes = cell.metadata.get('guess') == 'closed'
     cell.metadata = dict(tags=tags)
     for output in cell.outputs:
         data = output.get('data', {})
         if 'text/html' not in data: continue
         data['text/html'] = _without_repeats(lighten(data['text/html'], assets, up), scripts)
         for kind in STILLS: data.pop(kind, None)          # the same picture, for readers who show no HTML
+        if closes: data['text/html'] = data['text/html'].replace('<div ', '<div data-closes ', 1)
 
 
 def page(path:Path, # of a notebook in both languages

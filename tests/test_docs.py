@@ -351,6 +351,10 @@ JUDGE = '''async ([where, rules]) => {
 CONTRAST = ['color-contrast', 'link-in-text-block']
 
 
+# What answers a guess is closed; axe and the live figures' controls need it open.
+OPEN_GUESSES = "() => { for (const button of document.querySelectorAll('.guess-skip')) button.click(); }"
+
+
 def judge(page, theme, where, **rules):
     "What axe finds serious in a part of a page in a theme."
     page.evaluate('theme => { document.documentElement.dataset.theme = theme; }', theme)
@@ -361,6 +365,7 @@ def visit(page, address, axe):
     "What is wrong on a page, by kind."
     page.troubles, page.elsewhere = [], []
     page.goto(address)
+    page.evaluate(OPEN_GUESSES)
     told = page.evaluate(MEASURE)
     page.evaluate(axe)
     new_kinds = page.evaluate(MARK_NEW_KINDS)
@@ -467,6 +472,7 @@ def test_every_control_of_every_live_figure_answers_to_the_keyboard(site, addres
     page = watched(context)
     for name in pages:
         page.goto(f'{address}/{name}.html')
+        page.evaluate(OPEN_GUESSES)
         for demo in page.locator('.sotalearn-demo').all():
             demo.scroll_into_view_if_needed()
             demo.locator('.demo-panel').wait_for()
@@ -524,6 +530,8 @@ def test_a_chapter_prints_its_text_and_nothing_of_the_frame(address, browser):
     for part in ('.bd-sidebar-primary', '.bd-header-article', '.language-switch', '.prev-next-footer'):
         assert not page.locator(part).first.is_visible(), part
     assert page.locator('article p').first.is_visible() and page.evaluate(MEASURE)['wide'] <= 0
+    assert page.locator('.guess-closed').count() > 5 and not page.locator('.sotalearn-guess').first.is_visible()
+    assert all(part.is_visible() for part in page.locator('.guess-closed > *').all())
     assert page.pdf(format='A4').startswith(b'%PDF')
     page.context.close()
 
@@ -651,3 +659,81 @@ def test_the_build_fails_and_names_every_fault(tmp_path):
     for notebook, words in (('01_x', 'cell 0 .*twin is missing'), ('y', 'cell 0 .*got none'), ('y', 'cell 1 .*stderr')):
         assert re.search(rf'{notebook}\.ipynb, {words}', told.stderr), told.stderr
     assert 'The site was not built: 3 problems' in told.stderr
+
+
+# ------------------------------------------------------------ guesses
+
+@in_chromium
+@pytest.mark.parametrize('language, opening, wrong', [('en', 'Your guess: 2.5', 'A number is asked for'),
+                                                      ('zh', '你的猜测：2.5', '这里要一个数')])
+def test_an_answer_waits_for_a_guess_made_by_keyboard(address, browser, language, opening, wrong):
+    page = watched(browser.new_context())
+    page.goto(f'{address}/{language}/02_baseline.html')
+    root, answer = page.locator('[data-guess=untrained_loss]'), page.locator('.guess-closed').first
+    assert not answer.locator('p').first.is_visible()
+    root.locator('input').focus()
+    for text in ('', 'a lot'):
+        page.keyboard.type(text)
+        page.keyboard.press('Enter')
+        assert root.locator('.guess-said').inner_text() and answer.count()
+    assert root.locator('.guess-said').inner_text().startswith(wrong)
+    page.keyboard.press('Control+A')
+    page.keyboard.type('２，５')
+    page.keyboard.press('Tab')
+    page.keyboard.type('80')
+    page.keyboard.press('Tab')
+    page.keyboard.press('Enter')
+    assert opening in root.locator('.guess-said').inner_text() and root.locator('svg[role=img]').is_visible()
+    assert page.evaluate("JSON.parse(localStorage.getItem('sotalearn-guesses')).untrained_loss") == dict(
+        given=2.5, sure=80, right=True)
+    closed = page.locator('.guess-closed').count()
+    page.reload()
+    assert page.locator('.guess-closed').count() == closed and opening in root.locator('.guess-said').inner_text()
+    page.goto(f'{address}/{language}/04_progressive_resizing.html#cell-7a34402e')       # a link into what is closed
+    assert page.locator('[id="cell-7a34402e"]').evaluate('o => !o.closest(".guess-closed")')
+    assert page.troubles == []
+    page.context.close()
+
+
+@in_chromium
+@pytest.mark.parametrize('kept', ['{"beta": {"giv', '[]', '{"untrained_loss": 3, "seed_range": {"given": "x"}}', 'null'])
+def test_a_storage_of_another_edition_does_no_harm(address, browser, kept):
+    page = watched(browser.new_context())
+    page.goto(f'{address}/en/02_baseline.html')
+    page.evaluate("kept => localStorage.setItem('sotalearn-guesses', kept)", kept)
+    page.reload()
+    assert page.locator('.sotalearn-guess form').first.is_visible() and page.troubles == []
+    page.context.close()
+
+
+@in_chromium
+def test_without_scripts_nothing_is_closed_and_no_field_is_there(address, browser):
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(f'{address}/en/02_baseline.html')
+    assert page.locator('.guess-closed').count() == 0 and not page.locator('.sotalearn-guess form').first.is_visible()
+    assert page.get_by_text('About one in ten').is_visible()
+    page.context.close()
+
+
+@in_chromium
+def test_axe_finds_nothing_serious_in_a_guess_before_and_after(address, browser):
+    from axe_playwright_python.base import AXE_FILE_PATH
+    page = watched(browser.new_context())
+    page.goto(f'{address}/en/02_baseline.html')
+    page.evaluate(Path(AXE_FILE_PATH).read_text(encoding='utf-8'))
+    for theme in ('light', 'dark'): assert judge(page, theme, '.sotalearn-guess') == []
+    page.evaluate(OPEN_GUESSES)
+    for theme in ('light', 'dark'): assert judge(page, theme, '.sotalearn-guess') == []
+    page.context.close()
+
+
+@in_chromium
+def test_the_page_reads_a_number_as_the_notebook_does(address, browser):
+    from test_guesses import TYPED, UNREADABLE
+    page = browser.new_context().new_page()
+    page.goto(f'{address}/en/02_baseline.html')
+    script = (ROOT/'sotalearn'/'school'/'guess.js').read_text(encoding='utf-8').split('function typedNumber')[1].split('\n}\n')[0]
+    read = f"text => {{ const read = function typedNumber{script}\n}}; return read(text, ['points', '个百分点', '%']); }}"
+    for text, value in TYPED: assert page.evaluate(read, text) == pytest.approx(value), text
+    for text in UNREADABLE: assert page.evaluate(read, text) != page.evaluate(read, text), text       # not a number
+    page.context.close()

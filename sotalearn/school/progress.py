@@ -30,8 +30,10 @@ def progress_path(start:Path=None, # where the search for settings.ini begins; t
 def _is_whole(saved):
     "Could `saved` have been written by this edition or a later one?"
     if not isinstance(saved, dict) or not isinstance(saved.get('tasks'), dict): return False
-    return all(isinstance(task, dict) and type(task.get('tries')) is int and isinstance(task.get('done'), str)
-               for task in saved['tasks'].values())
+    guesses = saved.get('guesses', {})              # an edition before guesses has none
+    return isinstance(guesses, dict) and all(isinstance(one, dict) and 'given' in one for one in guesses.values()) and all(
+        isinstance(task, dict) and type(task.get('tries')) is int and isinstance(task.get('done'), str)
+        for task in saved['tasks'].values())
 
 
 def _load(path):
@@ -47,7 +49,8 @@ def _load(path):
 
 
 def progress(change=None, # changes the dict of tasks in place; by default nothing is written
-            )->tuple: # ({name: dict(tries, done)}, a text if something was amiss, else None)
+             part:str='tasks', # or 'guesses'
+            )->tuple: # ({name: dict(tries, done)}, or a dict for each guess; a text if something was amiss, else None)
     "The learner's progress, after `change(tasks)` if that is given."
     path = progress_path()
     if change is None and not path.exists(): return {}, None
@@ -55,10 +58,11 @@ def progress(change=None, # changes the dict of tasks in place; by default nothi
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(path.with_name('progress.lock'), timeout=5):
             saved, note = _load(path)
+            kept = saved.setdefault(part, {})
             if change:
-                change(saved['tasks'])
+                change(kept)
                 write_atomic(path, json.dumps(saved, indent=1))
-        return saved['tasks'], note
+        return kept, note
     except (OSError, Timeout) as error:
         return {}, sentence('progress_not_kept', folder=quote(path.parent.name), error=type(error).__name__)
 

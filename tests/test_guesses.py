@@ -1,0 +1,125 @@
+"""Guesses: each has a field, an answer that was measured, and waits in the site and in the learner's copy."""
+import json, re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from sotalearn.school.answers import Unreadable
+from sotalearn.school.copy import write_copy
+from sotalearn.school.guesses import ANSWERS, GUESSES, Number, field_html, guess, guess_count, made_guesses, typed_number
+
+NBS = Path(__file__).parent.parent/'nbs'
+MARK = re.compile(r'^<!-- guess: (\w+)(?: open)? -->$', re.M)
+ASKS = re.compile(r'\*\*[^*\n]*(?:[Gg]uess|先猜)[^*\n]*\*\*')
+CHAPTERS = sorted(NBS.glob('0*.ipynb'))
+
+
+def prose(path, language):
+    return [cell.source for cell in nbformat.read(path, as_version=4).cells if language in cell.metadata.get('tags', [])]
+
+
+@pytest.mark.parametrize('path', CHAPTERS, ids=lambda path: path.stem)
+def test_every_prompt_has_its_field_in_both_languages(path):
+    for cells in zip(prose(path, 'en'), prose(path, 'zh')):
+        marks = [MARK.findall(source) for source in cells]
+        assert marks[0] == marks[1] and [len(ASKS.findall(source)) for source in cells] == [len(marks[0])]*2, cells[0]
+
+
+def test_every_guess_is_asked_once():
+    asked = [name for path in CHAPTERS for source in prose(path, 'en') for name in MARK.findall(source)]
+    assert sorted(asked) == sorted(GUESSES) and len(asked) > 80
+
+
+@pytest.mark.parametrize('name', GUESSES)
+def test_a_guess_has_a_measured_answer_that_counts_as_right(name):
+    asked = GUESSES[name]
+    if asked.kind == 'words': return
+    assert (asked.kind == 'number') == isinstance(ANSWERS[name], Number)
+    if asked.kind == 'number':
+        answer = asked.answer
+        assert answer['low'] <= answer['value'] <= answer['high'] and asked.is_right(answer['value'])
+        assert not asked.is_right(answer['high'] + 2*answer['within'] + 1)
+    else:
+        right = asked.answer['letter']
+        assert set(right) < set(asked.options) and asked.is_right(right[0])
+        assert not asked.is_right(next(letter for letter in asked.options if letter not in right))
+
+
+TYPED = [('１２．５', 12.5), ('12,5', 12.5), ('1,250', 1250), ('12.5 %', 12.5), ('１２．５％', 12.5), ('−3', -3), ('1/4', .25),
+         (' 12.5 points ', 12.5), ('12.5个百分点', 12.5), ('约 12', 12), ('1e2', 100)]
+UNREADABLE = ['', ' ', 'a lot', '十二', '1,2,3', '12.5.1', '1/0', 'nan', 'inf', '1e999', '%']
+
+
+@pytest.mark.parametrize('text, value', TYPED)
+def test_a_number_is_read_however_it_is_typed(text, value):
+    assert typed_number(text, ('points', '个百分点', '%')) == pytest.approx(value)
+
+
+@pytest.mark.parametrize('text', UNREADABLE)
+def test_what_is_no_number_is_asked_again_in_one_sentence(text):
+    with pytest.raises(Unreadable) as told: typed_number(text)
+    assert len(re.findall(r'[.。](?:\s|$)', told.value.text[0])) <= 1
+
+
+def test_a_percent_sign_means_hundredths_where_no_percent_are_asked():
+    assert typed_number('20 %') == pytest.approx(.2)
+
+
+def test_the_first_guess_stands_and_is_kept_beside_the_progress(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    guess('seed_range', '１．５', sure=80)
+    again = guess('seed_range', 9)
+    assert again.given['given'] == 1.5 and 'first guess stands' in repr(again)
+    kept = json.loads((tmp_path/'.sotalearn'/'progress.json').read_text())
+    assert kept['guesses']['seed_range']['sure'] == 80 and kept['tasks'] == {}
+    assert guess_count().values() == dict(made=1, total=len(GUESSES), judged=1, right=1)
+
+
+@pytest.mark.parametrize('given, sure', [('', None), ('many', None), (2, 20), (2, 'very'), (True, None), ([1, 2], None)])
+def test_what_cannot_be_read_is_not_kept(tmp_path, monkeypatch, given, sure):
+    monkeypatch.chdir(tmp_path)
+    told = repr(guess('seed_range', given, sure))
+    assert made_guesses() == ({}, None) and 'Your guess' not in told and len(told) > 10
+
+
+@pytest.mark.parametrize('saved', ['{"tasks": {}}', '{"tasks": {"q1": {"tries": 1, "done": ""}}, "guesses": {"gone": {"given": 1}}}'])
+def test_a_card_of_another_edition_is_kept(tmp_path, monkeypatch, saved):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'.sotalearn').mkdir()
+    (tmp_path/'.sotalearn'/'progress.json').write_text(saved)
+    guess('beta', '1/5')
+    kept = json.loads((tmp_path/'.sotalearn'/'progress.json').read_text())
+    assert kept['tasks'] == json.loads(saved)['tasks'] and kept['guesses'].keys() >= {'beta'}
+    assert guess_count().values()['made'] == 1
+
+
+@pytest.mark.parametrize('saved', ['{"tasks": {}, "gue', '{"tasks": {}, "guesses": []}', '{"tasks": {}, "guesses": {"beta": 3}}'])
+def test_a_card_that_was_cut_off_is_put_aside(tmp_path, monkeypatch, saved):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'.sotalearn').mkdir()
+    (tmp_path/'.sotalearn'/'progress.json').write_text(saved)
+    assert 'progress.damaged1.json' in repr(guess('beta', .2))
+    assert (tmp_path/'.sotalearn'/'progress.damaged1.json').read_text() == saved
+
+
+def test_a_card_that_cannot_be_written_costs_no_answer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'.sotalearn').write_text('a file where the folder should be')
+    told = repr(guess('beta', .2))
+    assert 'Your guess: 0.2' in told and 'could not be kept' in told
+
+
+@pytest.mark.parametrize('language', ['en', 'zh'])
+def test_in_the_learners_copy_answers_are_closed(tmp_path, language):
+    source = NBS/'02_baseline.ipynb'
+    write_copy(tmp_path, language, [source])
+    cells = nbformat.read(tmp_path/source.name, as_version=4).cells
+    place = next(i for i, cell in enumerate(cells) if cell.source == "guess('seed_range')")
+    field = cells[place].outputs[0].data['text/html']
+    assert field == field_html(GUESSES['seed_range'], language) and '<form hidden>' in field
+    answer = cells[place + 1]
+    assert answer.cell_type == 'code' and answer.outputs == [] and answer.metadata.jupyter.outputs_hidden
+    assert cells[place + 2].source.startswith('<details>\n<summary>') and cells[place + 2].source.endswith('</details>')
+    headings = [cell.source for cell in cells if re.match('#{1,4} ', cell.source)]
+    assert len(headings) > 5 and not any('<details>' in source.split('\n## ')[-1] for source in headings)
