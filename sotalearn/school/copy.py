@@ -173,8 +173,8 @@ def _fold(text, language):
 def _close_output(cell):
     "Leave out what a cell has shown; a live figure stays, but closed."
     if not cell.outputs: return
-    live = [output for output in cell.outputs if 'class="sotalearn-demo"' in output.get('data', {}).get('text/html', '')]
-    cell.outputs, cell.execution_count = live, None
+    def is_live(output): return 'class="sotalearn-demo"' in output.get('data', {}).get('text/html', '')
+    cell.outputs, cell.execution_count = [output for output in cell.outputs if is_live(output)], None
     cell.metadata['jupyter'] = {**cell.metadata.get('jupyter', {}), 'outputs_hidden': True}
 
 

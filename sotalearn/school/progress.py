@@ -31,9 +31,10 @@ def _is_whole(saved):
     "Could `saved` have been written by this edition or a later one?"
     if not isinstance(saved, dict) or not isinstance(saved.get('tasks'), dict): return False
     guesses = saved.get('guesses', {})              # an edition before guesses has none
-    return isinstance(guesses, dict) and all(isinstance(one, dict) and 'given' in one for one in guesses.values()) and all(
-        isinstance(task, dict) and type(task.get('tries')) is int and isinstance(task.get('done'), str)
-        for task in saved['tasks'].values())
+    if not isinstance(guesses, dict): return False
+    if not all(isinstance(guess, dict) and 'given' in guess for guess in guesses.values()): return False
+    return all(isinstance(task, dict) and type(task.get('tries')) is int and isinstance(task.get('done'), str)
+               for task in saved['tasks'].values())
 
 
 def _load(path):
