@@ -9,6 +9,7 @@ __all__ = ['Card']
 import html
 
 from .form import html_of, in_both, inline_html, said
+from .guesses import guess_count, guess_script
 from .progress import progress
 from .texts import sentence
 from ..settings import say
@@ -58,15 +59,15 @@ class Card:
             parts.append(f'<p style="margin: 1em 0 .2em">{title}</p>')
             parts += [_row_html(task, kept, language) for task, kept in rows]
         head = f'<div lang="{language}" class="sotalearn-card" data-here="{said("right_here", language)}"'
-        return f'{head} style="max-width: 46em">{"".join(parts)}</div>'
+        return f'{head} style="max-width: 46em">{guess_count().line(language)}{"".join(parts)}</div>'
 
     def _repr_html_(self):
         kept = self._kept()
-        return in_both(lambda language: self._html_in(language, *kept))
+        return f'{in_both(lambda language: self._html_in(language, *kept))}\n{guess_script()}'
 
     def __repr__(self):
         groups, note = self._kept()
-        lines = [say(*note)] if note else []
+        lines = [*([say(*note)] if note else []), repr(guess_count())]
         for heading, rows in groups:
             lines.append(f'{say(*heading)}: {_count(rows)}')
             for task, kept in rows:
