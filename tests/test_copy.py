@@ -111,3 +111,17 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path):
     with pytest.raises(ValueError, match='folder must be a directory or not exist yet'): write_copy(tmp_path/'file')
     with pytest.raises(ValueError, match='language must be one of en, zh'): write_copy(tmp_path/'new', 'de')
     assert not (tmp_path/'new').exists()
+
+
+def test_the_recall_edition_has_headings_and_code_alone(tmp_path, small):
+    write_copy(tmp_path, 'zh', small, clean=True)
+    cells = nbformat.read(tmp_path/'recall'/'03_normalization.ipynb', as_version=4).cells
+    assert sum(cell.cell_type == 'code' for cell in cells) > 20 and not any(cell.get('outputs') for cell in cells)
+    assert all(re.fullmatch(r'(#{1,4} .+\n*)+', cell.source) for cell in cells if cell.cell_type == 'markdown')
+    body = next(cell.source for cell in cells if cell.source.startswith('def normalize('))
+    assert body.endswith('\n    ...') and not any('guess(' in cell.source for cell in cells)
+    mine = tmp_path/'recall'/'03_normalization.ipynb'
+    mine.write_text(mine.read_text(encoding='utf-8').replace('    ...', '    return x'), encoding='utf-8')
+    kept = mine.read_text(encoding='utf-8')
+    write_copy(tmp_path, 'zh', small, clean=True)
+    assert mine.read_text(encoding='utf-8') == kept

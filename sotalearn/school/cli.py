@@ -74,6 +74,7 @@ def lab(folder:str=None, # the learner's; `my-course` here by default, or this f
         language:str=None, # 'en' or 'zh'; the settings' by default
         port:int=None, # on 127.0.0.1; the first free one from 8888 on by default
         browser:bool=True, # open the browser
+        clean:bool=False, # write the chapters to recall with as well: headings and code, no prose, no outputs
        )->int: # JupyterLab's exit status
     "Write the learner's copy of the chapters and open it in JupyterLab."
     from sotalearn.school.copy import write_copy           # not above: nobody waits a second for the help
@@ -85,7 +86,7 @@ def lab(folder:str=None, # the learner's; `my-course` here by default, or this f
     settings(start)                                         # a mistake in them is told at once
     language = language or reader_language(start, otherwise=_locale_language())
     port = free_port(port)
-    _report(folder, write_copy(folder, language), language)
+    _report(folder, write_copy(folder, language, clean=clean), language)
     make_toynette(show_progress=sys.stdout.isatty())
     token = secrets.token_urlsafe(24)
     print(f'JupyterLab: http://127.0.0.1:{port}/lab/tree/index.ipynb?token={token}')
@@ -357,6 +358,8 @@ def _add_lab(commands):
     parser.add_argument('--dir', dest='folder', help=f'your folder (default: {FOLDER})')
     parser.add_argument('--port', type=int, help='port on 127.0.0.1 (default: the first free one from 8888 on)')
     parser.add_argument('--no-browser', dest='browser', action='store_false', help='print the address only')
+    parser.add_argument('--clean', action='store_true',
+                        help='write an edition to recall with, too, into the folder recall: headings and code alone')
 
 
 def _add_data(commands):
