@@ -6,6 +6,8 @@ function answersOf(field) {
   return found;
 }
 
+const within = (parts, selector) => parts.flatMap(part => [...part.matches(selector) ? [part] : [], ...part.querySelectorAll(selector)]);
+
 function close(root) {
   const field = root.closest('.cell') ?? root;
   if (root.dataset.answered !== undefined || root.dataset.closes === undefined || field.closest('.guess-closed')) return;
@@ -20,9 +22,10 @@ function close(root) {
   const open = () => {
     if (!box.isConnected) return;
     box.replaceWith(...box.childNodes);
-    for (const other of answers) for (const next of [other, ...other.querySelectorAll('.sotalearn-guess')]) {
-      const later = next.matches('.sotalearn-guess') ? next : undefined;
-      if (later) close(later);
+    for (const later of within(answers, '.sotalearn-guess')) close(later);
+    // What is wider than the page scrolls by keyboard, too; closed, it had no width that the theme could have seen.
+    for (const part of within(answers, 'pre, .output, .pst-scrollable-table-container')) {
+      if (part.scrollWidth > part.clientWidth) part.tabIndex = 0;
     }
   };
   root.addEventListener('sotalearn-guess', open);

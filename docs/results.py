@@ -1,5 +1,5 @@
 """The page of results: every measured recipe from results/runs.csv, its seeds as a range, beside the notes' figures."""
-import re
+import json, re
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -7,10 +7,15 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
+import sotalearn
+
 from sotalearn.bookkeeping import pixels_seen
-from sotalearn.datasets import OFFICIAL
+from sotalearn.datasets import OFFICIAL, SPLITS
 from sotalearn.demos.plots import costs, plot_costs, plot_runs
 from sotalearn.recipes import Recipe, changed_fields, colour_of, read_runs, recipe_of, techniques_in
+from sotalearn.school.form import in_both
+from sotalearn.school.place import REASONS, SAME, groups_of_seeds
+from sotalearn.school.texts import NOTEBOOKS, read_sentences
 from sotalearn.settings import LANGUAGES, say
 
 TEXT = Path(__file__).parent/'text'
@@ -179,7 +184,7 @@ def whole(runs):
     if not len(runs): return []
     still = plot_costs(costs(runs[runs.wrong_labels == 0], Recipe()), 'What each recipe costs.', '各配方的花费。')
     unit = pixels_seen(Recipe())*runs.n_train.max()
-    return [*prose('costs'), shown(still), *prose('notes'), *pair(partial(beside_the_notes, groups(runs), unit))]
+    return [*prose('costs'), shown(still), *prose('place'), paste_box(), *prose('notes'), *pair(partial(beside_the_notes, groups(runs), unit))]
 
 
 def sections(found, unit, title, draws):
@@ -192,6 +197,26 @@ def sections(found, unit, title, draws):
         if draws: cells.append(figure(those, title[0]))
         cells += pair(partial(all_runs, those, unit))
     return cells
+
+
+def paste_box():
+    "A cell in which a reader places a run of his own."
+    told = dict(groups=groups_of_seeds(), columns=['split', 'n_train', 'n_val', *SAME], reasons=REASONS, known=[*SPLITS])
+    sentences = read_sentences(NOTEBOOKS/'sentences.ipynb')
+
+    def box(language):
+        words = {name: say(*text, language).replace('`', '') for name, text in sentences.items() if name[:6] == 'place_'}
+        known = json.dumps(dict(told, words=words), ensure_ascii=False).replace('</', '<\\/')
+        return (f'<div lang="{language}" class="sotalearn-guess sotalearn-place"><form hidden><label>{words["place_paste"]}'
+                f'<textarea name="row" rows="3"></textarea></label><div class="guess-row"><button type="submit">'
+                f'{words["place_button"]}</button></div><div class="guess-said" role="status"></div>'
+                f'<script type="application/json">{known}</script></form></div>')
+
+    school = Path(sotalearn.__file__).parent/'school'/'guess.js'
+    script = ''.join(path.read_text(encoding='utf-8') for path in (school, TEXT.parent/'place.js'))
+    shown_in_both = f'{in_both(box)}\n<script type="module">{script}dressGuesses();</script>'
+    output = nbformat.v4.new_output('display_data', data={'text/html': shown_in_both})
+    return nbformat.v4.new_code_cell('#| echo: false\nplace', outputs=[output])
 
 
 def notebook(path):

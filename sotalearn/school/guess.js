@@ -249,7 +249,7 @@ function drawReliability(root) {
 /** Open every guess of the page that is not open yet. */
 function openGuesses() {
   dressGuesses();
-  for (const root of document.querySelectorAll('.sotalearn-guess:not([data-open])')) {
+  for (const root of document.querySelectorAll('.sotalearn-guess[data-guess]:not([data-open])')) {
     root.dataset.open = '';
     openGuess(root);
   }

@@ -18,7 +18,7 @@ import sotalearn
 from ..checks import check_choice
 from .answers import Unreadable, letters, number, quote
 from .form import html_of, in_both, inline_html, said
-from .judges.guesses import ANSWERS, Number
+from .measured import ANSWERS, Number
 from .progress import progress
 from .texts import NOTEBOOKS, fill, join, read_guesses, read_sentences, sentence
 from ..settings import LANGUAGES, say
