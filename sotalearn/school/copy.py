@@ -212,7 +212,7 @@ def _to_fill_in(source):
 def recall_edition(nb:nbformat.NotebookNode, # with both languages; it is not changed
                    language:str, # 'en' or 'zh'
                   )->nbformat.NotebookNode: # a new notebook
-    "`nb` to recall with: its headings and its code, no prose and no outputs; what the chapter exports is yours to write."
+    "`nb` to recall with: headings and code, no prose and no outputs; what the chapter exports is yours to write."
     told = {cell.id: _directives(cell.source) for cell in nb.cells if cell.cell_type == 'code'}
     clean = in_language(nb, language)
     clean.cells = [cell for cell in clean.cells if 'guess' not in cell.metadata]

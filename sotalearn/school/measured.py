@@ -71,6 +71,8 @@ def _verdict(higher, lower, neither, *recipes, **columns):
 
 # %% ../../nbs/tools/guess_answers.ipynb #a15f2007
 _LONG = dict(size=32, epochs=80)
+_FEW_LONG = dict(size=32, epochs=40, train_images=1000)
+_WRONG = dict(size=32, epochs=20, train_images=2000, wrong_labels=.2)
 _SMALL_FIRST = dict(stages='6x32', epochs=2)
 _NOTES = dict(size=128, stages='4x64', epochs=5)
 
@@ -245,6 +247,7 @@ ANSWERS = {     # name → a `Number`, a letter, or a function that finds the le
 
     'untrained_loss': Number(lambda: math.log(10), .5, 2),
     'seed_range': Number(lambda: 100*(measured_runs().accuracy.max() - measured_runs().accuracy.min()), .5),
+    'deeper_net': Number(lambda: _points(dict(size=128, arch='xresnet50'), dict(size=128)), .3),
     'random_fifth': _random_fifth,
     'cost_of_side': Number(_cost_of_side, .5),
 
@@ -293,6 +296,7 @@ ANSWERS = {     # name → a `Number`, a letter, or a function that finds the le
     'near_zero': 'a', 'best_gap': Number(lambda: math.log(.7/.3), .15, 2), 'cutmix_target': 'a',
     'who_leads': lambda: _best(dict(a={}, b=dict(mixup=.4), c=dict(cutmix=1.))),
     'few_pictures_cost': Number(lambda: _points(dict(train_images=1000), dict(train_images=1000, mixup=.4)), .3),
+    'pays_now': lambda: _verdict('a', 'b', 'c', dict(_FEW_LONG, mixup=.4), _FEW_LONG),
     'lowest_valid_loss': lambda: 'abc'[_top([-_of_way(way) for way in ('pictures', 'activations', 'boxes')])],
     'lines_alike': Number(_lines_alike, digits=0),
 
@@ -307,6 +311,8 @@ ANSWERS = {     # name → a `Number`, a letter, or a function that finds the le
     'long_ece': lambda: _verdict('b', 'a', 'c', dict(_LONG, smoothing=.1), _LONG, column='ece'),
     'still_better': _still_better,
     'few_smoothing': lambda: _verdict('a', 'b', 'c', dict(train_images=1000, smoothing=.1), dict(train_images=1000)),
+    'after_temperature': lambda: _verdict('b', 'a', 'c', dict(_FEW_LONG, smoothing=.1), _FEW_LONG, column='ece_scaled'),
+    'says_its_worth': lambda: _verdict('b', 'a', 'c', dict(_WRONG, smoothing=.1), _WRONG, column='ece'),
     'average_target': Number(lambda: 1 - .2, .05),
 
     'lucky_seed': lambda: 'a' if all(_side_by_side()) else 'b', 'turns_round': _turns_round, 'above_line': 'a',
