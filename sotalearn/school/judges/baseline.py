@@ -6,6 +6,8 @@
 __all__ = ['JUDGES']
 
 # %% ../../../nbs/questions/02_baseline.ipynb #b8beecdc
+import math
+
 import ast, math
 
 from .base import ListingJudge, ValueJudge, call_of, keywords, named
@@ -40,3 +42,9 @@ JUDGES['untrained_loss'] = ValueJudge(
     [math.log(10)],
     dict(probability=[.1], share_wrong=[.9], base_10=[1.], base_2=[math.log2(10)], sign=[-math.log(10)], zero=[0.]),
     _probability)
+
+# %% ../../../nbs/questions/02_baseline.ipynb #a15e1103
+JUDGES['seed_error'] = ValueJudge(
+    [math.sqrt(.5/5)],
+    dict(deviation=[math.sqrt(.5)], by_n=[math.sqrt(.4/5)], by_five=[math.sqrt(.5)/5], range=[2.]),
+    lambda v: dict(given=v[0]))

@@ -9,7 +9,7 @@ __all__ = ['JUDGES']
 import math
 from statistics import mean, pstdev, stdev
 
-from .base import FunctionJudge
+from .base import FunctionJudge, ValueJudge
 
 JUDGES = {}
 
@@ -38,3 +38,7 @@ JUDGES['paired_difference'] = FunctionJudge(('ours', 'baseline'), _paired, _accu
     unpaired=lambda ours, baseline: _paired(ours, baseline, lambda a, b: math.hypot(stdev(a), stdev(b))),
     not_root=lambda ours, baseline: (_mean(ours, baseline), _spread(ours, baseline)/len(ours)),
     mean_alone=_mean))
+
+# %% ../../../nbs/questions/08_state_of_the_art.ipynb #a15e1703
+JUDGES['enough_seeds'] = ValueJudge(
+    [5.], dict(normal=[2.], too_few=lambda v: 2 < v[0] < 5, too_many=lambda v: v[0] > 5), lambda v: dict(given=v[0]))

@@ -6,6 +6,8 @@
 __all__ = ['JUDGES']
 
 # %% ../../../nbs/questions/06_mixup.ipynb #9f077909
+import math
+
 from ..answers import numbers
 from .base import FunctionJudge, ValueJudge
 
@@ -60,3 +62,9 @@ JUDGES['blended_target'] = _judge_blended
 JUDGES['hide_second'] = ValueJudge(
     [1.], dict(first_hidden=[0.], half=[.5], notes=[.3], no_share=lambda v: not 0 <= v[0] <= 1),
     lambda v: dict(t=v[0], left=100*(1 - v[0]), levels=255*(1 - v[0])), tolerance=1e-6)
+
+# %% ../../../nbs/questions/06_mixup.ipynb #a15e1503
+JUDGES['mixed_floor'] = ValueJudge(
+    [-.3*math.log(.3) - .7*math.log(.7)],
+    dict(zero=[0.], even=[math.log(2)], bits=[-.3*math.log2(.3) - .7*math.log2(.7)], larger_only=[-math.log(.7)]),
+    lambda v: dict(given=v[0]))

@@ -56,3 +56,8 @@ JUDGES['optimal_logit'] = ValueJudge(
 JUDGES['repair_labels'] = ValueJudge(
     [2/9], dict(same_share=[.2], usual=[.1], label_share=[.8], multiplied=[.18], other_share=[.2/9]),
     lambda v: dict(eps=v[0], label=1 - v[0] + v[0]/10, other=v[0]/10), tolerance=.002)
+
+# %% ../../../nbs/questions/07_label_smoothing.ipynb #a15e1603
+JUDGES['own_ece'] = ValueJudge(
+    [.1], dict(cancelled=lambda v: abs(abs(v[0]) - .02) < .003, unweighted=[(.9 - 5/6 + .15)/2], summed=[.9 - 5/6 + .15]),
+    lambda v: dict(given=v[0]), tolerance=.002)
