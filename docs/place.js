@@ -53,7 +53,7 @@ function openPlace(root) {
     const { said, percent, group } = placed(rowIn(form.elements.row.value), told);
     answer.replaceChildren(Object.assign(document.createElement('p'), { textContent: said }));
     if (!group) return;
-    const words = { guess_axis_measured: `${group.accuracies.length} ×`, guess_axis_yours: told.words.place_yours };
+    const words = { guess_axis_measured: told.words.place_ours, guess_axis_yours: told.words.place_yours };
     answer.prepend(axis({ value: group.mean, low: group.low, high: group.high, digits: 1 }, Number(percent.toFixed(2)), words, said));
   });
 }
