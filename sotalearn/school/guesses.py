@@ -274,7 +274,7 @@ class Reliability:
         own = [*self.own().values()]
         drawn, name = (own, 'reliability_yours') if own else (EXAMPLE, 'reliability_example')
         sure, right = (sum(float(one[key]) for one in drawn)/len(drawn) for key in ('sure', 'right'))
-        return say(*sentence(name, n=len(drawn), sure=f'{sure:.0f}', right=f'{100*right:.0f}'))
+        return say(*sentence(name, n=len(drawn), sure=round(sure), right=round(100*right)))
 
     def line(self, language:str)->str:
         "As HTML in one line; guess.js draws it, with the guesses that the page has kept."
