@@ -152,7 +152,8 @@ def split_folder(folder:Path, # holds '<class>/<pictures>', however deep they li
         for files in found.values():
             n = len(files)
             chosen = {*rng.permutation(n)[:min(max(round(val*n), 1), n - 1)].tolist()}
-            for i, file in enumerate(files): _link(file, draft/('val' if i in chosen else 'train')/file.relative_to(home))
+            for i, file in enumerate(files):
+                _link(file, draft/('val' if i in chosen else 'train')/file.relative_to(home))
         (draft/'split.json').write_text(json.dumps(told, indent=1), encoding='utf-8')
         draft.chmod(0o755)
         draft.rename(target)
