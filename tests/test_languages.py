@@ -213,6 +213,7 @@ def chinese():
             elif 'zh' in cell.metadata.get('tags', []): told[name] = cell.source
     for path in (ROOT/'README.zh.md', *(ROOT/'docs'/'text').glob('*.zh.md')): told[path.name] = path.read_text(encoding='utf-8')
     told['catalogue'] = '\n'.join(read_catalogue(CATALOGUE.read_text(encoding='utf-8')).values())
+    told['api'] = '\n'.join(read_catalogue((CATALOGUE.parent/'api.po').read_text(encoding='utf-8')).values())
     told['glossary'] = contents.glossary(GLOSSARY, 'zh')
     return {name: re.sub(r'```.*?```|`[^`]*`', '', text, flags=re.S) for name, text in told.items()}
 
