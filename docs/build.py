@@ -93,9 +93,10 @@ def other_sources(language:str, # 'en' or 'zh'
     words = contents.WORDS[language]
     making = (HERE/'text'/f'making.{language}.md').read_text(encoding='utf-8')
     glossary = contents.glossary((HERE/'text'/'glossary.md').read_text(encoding='utf-8'), language)
-    made = {'making.md': making, 'glossary.md': glossary, 'tools/index.md': contents.tools_index(language, behind)}
+    wrong = (HERE/'text'/f'wrong.{language}.md').read_text(encoding='utf-8')
+    made = {'making.md': making, 'glossary.md': glossary, 'wrong.md': wrong, 'tools/index.md': contents.tools_index(language, behind)}
     told = {'tools/index': (words['tools'], words['lead_tools'])}
-    for name, text in (('making', making), ('glossary', glossary)):
+    for name, text in (('making', making), ('glossary', glossary), ('wrong', wrong)):
         told[name] = tuple(part.strip('#> ') for part in text.split('\n\n')[:2])
     for name, text in contents.api_pages(language, pages).items():
         made[f'api/{name}.rst'] = text

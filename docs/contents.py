@@ -101,7 +101,7 @@ def home(nb:nbformat.NotebookNode, # nbs/index.ipynb in one language; it is chan
             if not cell.source.strip(): continue
         kept.append(cell)
     trees = [_toctree(words['chapters'], [name for name, *_ in chapters]),
-             _toctree(words['reference'], ['results', 'glossary', 'api/index', 'tools/index', 'making'])]
+             _toctree(words['reference'], ['results', 'glossary', 'wrong', 'api/index', 'tools/index', 'making'])]
     nb.cells = [*kept, nbformat.v4.new_markdown_cell('\n\n'.join(trees))]
     nb.metadata['html_theme.sidebar_secondary.remove'] = True       # the room goes to the live figure
     return nb

@@ -226,3 +226,38 @@ def test_a_home_that_cannot_be_written(tmp_path, monkeypatch, no_environment):
     pid, heard = started(work)
     assert os.waitpid(pid, 0)[1] == 0
     assert finished(heard) == [1, 1]
+
+
+# ------------------------------------------------------------------ long hours
+
+def used():
+    "Memory in MB, and open files."
+    import psutil
+    process = psutil.Process()
+    return process.memory_info().rss/1e6, process.num_fds()
+
+
+def test_a_figure_moved_5000_times_takes_no_more_memory(capsys):
+    from sotalearn.demos.mixup import mixup_demo
+    demo, facts = mixup_demo(('church', 'gas_pump'), 'en'), []
+    for i in range(5001):
+        demo._answer(dict(ask=dict(t=i % 101/100), density=1), [])
+        if i % 1000 == 0 and i: facts.append(used())
+    with capsys.disabled(): print('\nmoves by the thousand: MB and open files', facts)
+    assert facts[-1][0] < facts[0][0] + 20 and facts[-1][1] <= facts[0][1]
+
+
+def test_200_tiny_epochs_take_no_more_memory(tmp_path, capsys):
+    from fastai.callback.core import Callback
+
+    class Look(Callback):
+        def after_epoch(self):
+            if self.epoch % 50 == 49: facts.append(used())
+    folder, facts = make_folder(tmp_path/'mine', train=4, val=1), []
+    recipe = Recipe(dataset=str(folder), size=16, epochs=200, bs=4)
+
+    def fit(learn):
+        with learn.no_bar(), learn.no_logging(), learn.added_cbs(Look()): learn.fit_one_cycle(200, 1e-3)
+    train(recipe, tmp_path/'runs.csv', fit)
+    with capsys.disabled(): print('\nepochs by fifty: MB and open files', facts)
+    assert facts[-1][0] < facts[0][0] + 30 and facts[-1][1] <= facts[0][1]
