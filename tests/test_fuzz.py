@@ -295,3 +295,31 @@ def test_an_archive_that_is_not_the_data_set_is_refused_and_nothing_of_it_stays(
         assert not (data/'imagenette2-160').exists()
         assert not (tmp_path/'home'/'outside.txt').exists() and not Path('/tmp/sotalearn-outside.txt').exists()
     finally: fastai_cfg.cache_clear()
+
+
+# ------------------------------------------------------------------ messages from the front end
+
+def junk(rng, deep=0):
+    "A value such as a page may send by mistake or by malice."
+    kinds = [None, True, 0, -1, 3, .5, 1e999, float('nan'), 2**70, '', 't', '<img src=x onerror=alert(1)>', '__class__', b'\0']
+    if deep > 2 or rng.random() < .6: return rng.choice(kinds)
+    if rng.random() < .5: return [junk(rng, deep + 1) for _ in range(rng.randrange(4))]
+    return {rng.choice(['ask', 'density', 't', 'spec', '_esm', 'values', '', 'x'*50]): junk(rng, deep + 1)
+            for _ in range(rng.randrange(4))}
+
+
+def test_messages_that_are_no_questions_get_a_sentence_and_change_nothing(often, monkeypatch):
+    from sotalearn.demos.mixup import mixup_demo
+    demo, rng, sent = mixup_demo(('church', 'gas_pump'), 'en'), random.Random(10), []
+    monkeypatch.setattr(type(demo), 'send', lambda self, reply, buffers=None: sent.append((reply, buffers)))
+    kept = {name: getattr(demo, name) for name in ('spec', '_esm')}       # a note may say why not
+    for _ in range(often):
+        message = junk(rng)
+        demo._answer(message, [])
+        (reply, buffers), = sent
+        if buffers: assert message['ask'].keys() == {'t'} and 0 <= message['ask']['t'] <= 1
+        else: in_one_sentence(reply['error'])
+        sent.clear()
+        try: demo.set_state(junk(rng))
+        except Exception: pass                                      # traitlets refuses it
+        assert 0 <= demo.t <= 1 and {name: getattr(demo, name) for name in kept} == kept
