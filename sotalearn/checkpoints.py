@@ -118,7 +118,8 @@ def _save(path, facts, tensors):
     contiguous = {name: tensor.contiguous() for name, tensor in plain.items()}
     facts = json.dumps(facts | dict(format=_FORMAT, strides=strides))
     header = dict(facts=facts, checksum=_checksum(facts, contiguous))
-    for draft in path.parent.glob(f'.{path.name}-*'): draft.unlink(missing_ok=True)     # of a run killed in this place
+    left = [*path.parent.glob(f'.{path.name}-*'), *path.parent.glob('.tmp*')]           # safetensors makes the latter
+    for draft in left: draft.unlink(missing_ok=True)                                    # of a run killed in this place
 
     def write(draft):
         try: save_file(contiguous, draft, header)
