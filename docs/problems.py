@@ -10,7 +10,7 @@ from sotalearn.settings import LANGUAGES
 
 DEMO_BYTES = 1_500_000        # of a live figure in a notebook, all its languages together
 NOTEBOOK_BYTES = 4_000_000
-STILL_BYTES = 300_000         # of the one picture that every reader of notebooks can show
+STILL_BYTES = 400_000         # of the one picture that every reader of notebooks can show
 _MACHINE_PATH = re.compile(r'(?<![\w.:/])/(?:root|home|tmp|work|Users|mnt|private)/|[A-Z]:\\+Users\\')
 _COMPLAINT = re.compile(r'\b[A-Z]?[a-z]{0,20}Warning:|Traceback \(most recent')
 
@@ -70,6 +70,13 @@ def _still_problems(output):
             yield f'a still picture must take at most {STILL_BYTES/1e6} MB, got {size/1e6:.2f} MB'
 
 
+def _html_problems(output):
+    "A sentence about a figure that is there as HTML alone."
+    shown = output.get('data', {}).get('text/html', '')
+    if DEMO.search(shown) or DATA_IMAGE.search(shown):
+        yield 'a figure is stored as HTML alone, which GitHub, a PDF and other previews do not show: use docs/outputs.py'
+
+
 def _said_problems(output):
     "Sentences about what an output says beside its pictures."
     data = output.get('data', {})
@@ -86,6 +93,7 @@ def _output_problems(output):
     if output.output_type == 'error': yield f'the output is an error: {output.ename}: {output.evalue}'
     if output.get('name') == 'stderr': yield f'the output has warnings or other text on stderr: {output.text[:60]!r}'
     yield from _still_problems(output)
+    yield from _html_problems(output)
     if any('widget' in kind for kind in data):      # JupyterLab would say "Error displaying widget"
         yield 'a widget is stored that would need its kernel; only its HTML may be'
     shown = data.get('text/html', '')

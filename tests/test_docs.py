@@ -607,6 +607,7 @@ FAULTS = {
     'each picture must be there in en and zh, got en': [code('plot()', shows(PICTURES.split('<img lang="zh"')[0]))],
     'each figure must be there in en and zh, got en': [code('plot()', nbformat.v4.new_output(
         'display_data', data={'image/png': 'AAAA'}, metadata={'image/png': dict(alt='a church and a dog')}))],
+    'a figure is stored as HTML alone': [code('plot()', shows(PICTURES.replace('src=""', 'src="data:image/webp;base64,AA"')))],
     'a picture has no alt text: <img': [code('plot()', shows(PICTURES.replace('a church and a dog', '')))],
     'a widget is stored': [code('demo', shows('{}', 'application/vnd.jupyter.widget-view+json'))],
     'at most 1.5 MB, got 1.6 MB': [code('demo', shows(
