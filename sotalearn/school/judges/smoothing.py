@@ -59,5 +59,6 @@ JUDGES['repair_labels'] = ValueJudge(
 
 # %% ../../../nbs/questions/07_label_smoothing.ipynb #a15e1603
 JUDGES['own_ece'] = ValueJudge(
-    [.1], dict(cancelled=lambda v: abs(abs(v[0]) - .02) < .003, unweighted=[(.9 - 5/6 + .15)/2], summed=[.9 - 5/6 + .15]),
+    [.1], dict(cancelled=lambda v: abs(abs(v[0]) - .02) < .003, unweighted=[(.9 - 5/6 + .15)/2],
+               summed=[.9 - 5/6 + .15]),
     lambda v: dict(given=v[0]), tolerance=.002)
