@@ -120,7 +120,7 @@ def settings(start:Path=None, # where the search for settings.ini begins; the cu
     "The learner's settings: defaults, then settings.ini, then the environment, then `overrides`."
     found, path, prefix = {}, find_settings(start), 'SOTALEARN_'
     if path:
-        for key, value in _read_settings(path).items(): found[key] = _checked(key, value, SETTINGS_FILE)
+        for key, value in (_read_settings(path) or {}).items(): found[key] = _checked(key, value, SETTINGS_FILE)
     for variable, value in os.environ.items():
         if variable.startswith(prefix):
             key = variable.removeprefix(prefix).lower()

@@ -59,3 +59,8 @@ def test_readers_never_see_half_a_file(tmp_path):
         seen.add((len(text), len(set(text))))
     writer.join()
     assert seen <= {(100_000, 1)}
+
+
+def test_a_section_in_a_comment_is_none(tmp_path, no_environment):
+    (tmp_path/'settings.ini').write_text('# [sotalearn]\n[other]\nepochs = 3\n')
+    assert settings(tmp_path).epochs == 5
