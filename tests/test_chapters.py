@@ -88,10 +88,12 @@ def test_a_chapter_runs_in_chinese(tmp_path, monkeypatch, forks, path):
     NotebookClient(nb, timeout=500, kernel_name='python3', resources=dict(metadata=dict(path=str(tmp_path)))).execute()
     still, live = ([text for text in shown(nb) if text.startswith(tag)] for tag in ('<img', '<div'))
     demos = [text for text in live if 'class="sotalearn-demo"' in text]
-    answers = [text for text in live if text not in demos]               # exercises and what they say
+    fields = [text for text in live if 'class="sotalearn-guess"' in text]
+    answers = [text for text in live if text not in demos + fields]      # exercises and what they say
     assert still or live
     assert all('<img lang="zh" alt=' in text and 'lang="en"' not in text for text in still)
     assert all(text.startswith('<div lang="zh" class="sotalearn-demo">') for text in demos)
+    assert all('<div lang="zh" class="sotalearn-guess"' in text and 'lang="en"' not in text for text in fields)
     assert all(text.startswith('<div lang="en" hidden ') and '<div lang="zh" ' in text for text in answers)
     assert (tmp_path/'results'/'runs.csv').exists() == path.name.startswith(TRAINING)
 

@@ -13,7 +13,6 @@ from ..datasets import SPLITS
 from ..figures import COLOURS, StillFigure
 from ..recipes import Recipe, course_table, read_runs
 from .answers import Unreadable, quote, unreadable
-from .form import html_of, in_both
 from .quiz import Message
 from .runs import measured, recipe_in, runs_of
 from .texts import join, sentence
@@ -120,10 +119,8 @@ class Place:
     def __repr__(self): return say(*self.text())
 
     def _repr_html_(self):
-        told = dict(zip(('en', 'zh'), map(html_of, self.text())))
         data, _ = self.figure()._repr_mimebundle_()
-        said = in_both(lambda language: f'<div lang="{language}">{told[language]}</div>')
-        return f'{said}\n{data.get("text/html", "")}'
+        return f'{Message(self.text())._repr_html_()}\n{data.get("text/html", "")}'
 
 
 def place(result=None, # `learn.result`, a row, a table or its file; your own table by default: its last run
