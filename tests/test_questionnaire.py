@@ -74,7 +74,8 @@ def test_every_sentence_is_said_somewhere(notebook):
     if notebook.stem == 'sentences': names = read_sentences(notebook)
     else: names = {name for text in read_texts(notebook).values() for name in text.sentences} - {'otherwise'}
     school = Path(quiz.__file__).parent
-    scripts = [*school.rglob('*.py'), *school.rglob('*.js'), *(NOTEBOOKS.parent.parent/'docs').glob('*.js')]
+    docs = NOTEBOOKS.parent.parent/'docs'
+    scripts = [*school.rglob('*.py'), *school.rglob('*.js'), *docs.glob('*.js'), docs/'results.py']
     code = ''.join(o.read_text(encoding='utf-8') for o in scripts)
     def is_said(name): return re.search(rf"['\"]{name}['\"]|\b{name}=|\bwords\.{name}\b", code)
     known = {f'place_{where}' for where in ('inside', 'below', 'above')} if "f'place_{where}'" in code else set()
