@@ -163,8 +163,8 @@ def power(difference:float, # the true difference of two recipes
     seeds, level = check_whole(seeds, 'seeds', 2), check_limits(level, 'level')
     edge = stats.t.ppf((1 + level)/2, seeds - 1)
     shift = difference/spread*math.sqrt(seeds)
-    if shift**2 > 1e12: return 1.                                         # there `ncf` gives up
-    return float(1 - stats.ncf.cdf(edge**2, 1, seeds - 1, shift**2))      # t squared is F; `nct` gives NaN far out
+    missed = stats.ncf.cdf(edge**2, 1, seeds - 1, shift**2)         # t squared is F; `nct` gives NaN less far out
+    return 1. if math.isnan(missed) else float(1 - missed)         # NaN: so far that none is missed
 
 
 def seeds_needed(difference:float, # not 0

@@ -310,7 +310,8 @@ def test_an_exported_file_plays_without_a_network(browser, demos, tmp_path):
     "What JupyterLab's menu exports; its own template asks for MathJax, in vain here."
     from nbconvert import HTMLExporter
     for name, demo in demos.items():
-        output = nbformat.v4.new_output('display_data', data=demo._repr_mimebundle_())
+        data, metadata = demo._repr_mimebundle_()
+        output = nbformat.v4.new_output('display_data', data=data, metadata=metadata)
         nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(CELLS[name], outputs=[output])], metadata=KERNEL)
         file = tmp_path/f'{name}.html'
         file.write_text(HTMLExporter().from_notebook_node(nb)[0], encoding='utf-8')

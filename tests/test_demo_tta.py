@@ -32,7 +32,7 @@ def learn(tmp_path_factory):
 def measured(learn): return measure_views(learn, 8)
 
 
-@pytest.mark.parametrize('language, word', [('en', 'plain and 8 times augmented'), ('zh', '增强 8 次')])
+@pytest.mark.parametrize('language, word', [('en', 'plain and 8 times augmented'), ('zh', '8 个增强视图')])
 def test_it_speaks_and_is_small_enough_to_store(learn, measured, language, word):
     demo = tta_demo(learn, measured, language=language)
     assert word in demo.alt()
