@@ -11,7 +11,7 @@ __all__ = ['place_of', 'LabelOf', 'split_pictures', 'pictures_by_class', 'left_o
 import json, os, shutil, sys, tarfile, tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import sha256
 from importlib.util import find_spec
@@ -142,8 +142,8 @@ def split_folder(folder:Path, # holds '<class>/<pictures>', however deep they li
     told = dict(val=val, seed=check_whole(seed, 'seed', 0, 2**31), pictures=len(names),
                 checksum=sha256('\n'.join(names).encode()).hexdigest()[:16])
     if target.exists():
-        record = target/'split.json'
-        if record.is_file() and json.loads(record.read_text(encoding='utf-8')) == told: return target
+        with suppress(OSError, ValueError):                     # a record that is lacking or damaged tells nothing
+            if json.loads((target/'split.json').read_text(encoding='utf-8')) == told: return target
         raise ValueError(f'folder {str(folder)!r} was split before, with another share, seed or other pictures; '
                          f'delete {str(target)!r} to split it anew')
     if left_out(home, ('.',)): tell_once(f'{home}: {left_out(home, (".",))}')
