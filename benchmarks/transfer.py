@@ -16,6 +16,7 @@ from fastai.vision.all import Callback, CancelValidException, CrossEntropyLossFl
 from sotalearn.checks import check_limits, check_whole   # noqa: E402
 from sotalearn.data import dataset, get_dls   # noqa: E402
 from sotalearn.datasets import dataset_name   # noqa: E402
+from sotalearn.pictures import split_of   # noqa: E402
 from sotalearn.recipes import Recipe   # noqa: E402
 from sotalearn.resizing import progressive_fit, transfer_learner   # noqa: E402
 from sotalearn.training import BFloat16, make_learner   # noqa: E402
@@ -36,14 +37,14 @@ def measure_transfer(path, # a folder laid out as Imagenette, with at least four
     check_whole(bs, 'bs', 2, images)
     seeds = [check_limits(seed, 'seeds: each', 'seed') for seed in seeds]
     if not seeds: raise ValueError('seeds must hold at least one seed, got none')
-    rows = []
+    rows, split = [], split_of(path)
     with tempfile.TemporaryDirectory() as folder:
         first, second = halves(path, folder)
         for seed in seeds:
             source = make_learner(Recipe(dataset=str(first), size=size, epochs=epochs, bf16=bf16, seed=seed))
             untrained = make_learner(source.recipe).model
             with source.no_bar(), source.no_logging(): source.fit_one_cycle(epochs, source.recipe.lr)
-            shared = dict(dataset=dataset_name(path), size=size, pretrain_epochs=epochs, bf16=bf16)
+            shared = dict(dataset=dataset_name(path), split=split, size=size, pretrain_epochs=epochs, bf16=bf16)
             for way, stages in ways(epochs, size, bs).items():
                 pretrained = not way.startswith('scratch')
                 model = source.model if pretrained else untrained

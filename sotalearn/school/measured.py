@@ -109,7 +109,8 @@ def _epochs_in_frame():
 def _pretrained():
     import pandas as pd
     from sotalearn.experiments import paired_difference
-    ways = pd.read_csv(course_folder('results')/'transfer.csv').pivot(index='seed', columns='way', values='accuracy')
+    transfers = pd.read_csv(course_folder('results')/'transfer.csv').dropna(subset='split')
+    ways = transfers.pivot(index='seed', columns='way', values='accuracy')
     _, low, high = paired_difference(ways.small_first, ways.full)
     return 'a' if high < 0 else 'b' if low > 0 else 'c'
 
