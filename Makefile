@@ -11,6 +11,8 @@ PYTHON ?= python3
 BIN    := .venv/bin
 export UV_LINK_MODE ?= hardlink
 export UV_SYSTEM_CERTS ?= true
+# Containers often keep Python from storing what it compiles: each process would compile torch and fastai anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: lab test docs outputs screenshots bench constraints clean
 .DELETE_ON_ERROR:
@@ -26,7 +28,7 @@ test: .venv/.ready-dev chromium
 	FASTAI_HOME=$$results \
 	SOTALEARN_DATASET=toynette SOTALEARN_EPOCHS=1 SOTALEARN_SIZE=32 SOTALEARN_TRAIN_IMAGES=200 \
 	SOTALEARN_RESULTS=$$results/runs.csv OMP_NUM_THREADS=1 $(BIN)/nbdev-test --timing --path-re 'nbs/(demos|questions|tools)/'
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST)
 
 docs: .venv/.ready-docs
 	@$(BIN)/python docs/build.py
