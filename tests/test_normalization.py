@@ -1,44 +1,13 @@
-"""Statistics: in the precision of the batch, exact over any split into batches, and there before fastai is."""
-import subprocess
-import sys
-from pathlib import Path
-
+"""Statistics: in the precision of the batch, exact over any split into batches."""
 import pytest
 import torch
 
 from sotalearn.normalization import channel_stats, dataset_stats
 
-CHAPTER = Path(__file__).parent.parent/'nbs'/'03_normalization.ipynb'
-
 
 def batch(*shape, dtype=torch.float32):
     "A batch of random numbers, always the same."
     return torch.rand(*shape, generator=torch.Generator().manual_seed(0), dtype=dtype)
-
-
-def run(code, *args):
-    "Run `code` in a fresh Python; it fails if the code does."
-    subprocess.run([sys.executable, '-c', code, *map(str, args)], check=True, timeout=120, stdout=subprocess.DEVNULL)
-
-
-def test_the_idea_costs_no_import_of_fastai():
-    run("import sys, sotalearn; assert 'torch' not in sys.modules\n"
-        'from sotalearn.normalization import channel_stats\n'
-        "slow = {'fastai', 'matplotlib', 'pandas', 'IPython', 'torchvision', 'sotalearn.data'} & set(sys.modules)\n"
-        'assert not slow, slow')
-
-
-def test_the_chapter_reaches_its_live_figure_before_fastai():
-    run('import json, sys\n'
-        'from IPython.core.interactiveshell import InteractiveShell\n'
-        "cells = json.load(open(sys.argv[1], encoding='utf-8'))['cells']\n"
-        "sources = [''.join(cell['source']) for cell in cells if cell['cell_type'] == 'code']\n"
-        "last = next(i for i, source in enumerate(sources) if 'normalization_demo()' in source)\n"
-        'shell = InteractiveShell.instance()\n'
-        'for source in sources[:last + 1]: shell.run_cell(source).raise_error()\n'
-        "assert 'matplotlib' in sys.modules\n"
-        "slow = {'fastai', 'fastbook', 'pandas', 'torchvision', 'sotalearn.data'} & set(sys.modules)\n"
-        'assert not slow, slow', CHAPTER)
 
 
 @pytest.mark.parametrize('dtype', [torch.float32, torch.float64])

@@ -625,9 +625,3 @@ def test_the_passages_exist():
         headings = [line.lstrip('# ').replace('`', '') for line in lines]
         assert anchor in [o.replace(' ', '-') for o in headings], task.passage
         for title in task.passage[1]: assert title.split(' → ')[1].replace('`', '') in headings, title
-
-
-def test_importing_costs_no_torch():
-    code = ('import sys, sotalearn.school.questionnaire\n'
-            'print([o for o in ("torch", "fastai", "pandas", "matplotlib") if o in sys.modules])')
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.strip() == '[]'

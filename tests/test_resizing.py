@@ -1,7 +1,5 @@
 """Progressive resizing: the calls that stages make, what they cost, and the recipe that they keep to."""
 import re
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,13 +11,6 @@ from sotalearn.resizing import (fit_cost, fit_stages, measured_cost, progressive
                                 time_batches, timed_runs)
 
 ROOT = Path(__file__).parent.parent
-
-
-def test_the_idea_costs_no_import_of_fastai():
-    code = ('import sys\nfrom sotalearn.resizing import fit_cost, schedule_seconds\n'
-            "slow = {'fastai', 'matplotlib', 'pandas', 'scipy', 'torchvision', 'sotalearn.data'} & set(sys.modules)\n"
-            'assert not slow, slow')
-    subprocess.run([sys.executable, '-c', code], check=True, timeout=120)
 
 
 BAD_STAGES = [(stages, complaint) for complaint, several in {
