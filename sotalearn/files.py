@@ -35,7 +35,7 @@ def write_atomic(path:Path, # made anew, or replaced; its folder is made if need
                  content, # text, bytes, or a function that writes the file whose path it is given
                 ):
     "Write a file so that a reader sees the old one or the whole new one, never a part."
-    path = as_path(path)
+    path = as_path(path).resolve()              # what a link leads to is written, not the link
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}-')
     try:

@@ -73,6 +73,9 @@ def pictures_by_class(path:Path, # a folder laid out as Imagenette
     if not folders:
         raise ValueError(f"dataset {str(path)!r} must hold '{split}/<class>/<pictures>', "
                          f"got no class folder in {split!r}")
+    for folder in folders:                      # such as an old archive leaves: no table or model could hold the name
+        if any('\udc80' <= sign <= '\udcff' for sign in str(folder)):
+            raise ValueError(f'class folder {str(folder)!r} must have a name in UTF-8; rename it')
     found = {folder.name: [] for folder in sorted(folders)}
     for file in sorted(split_pictures(path)[split]): found[place_of(file, path)[1]].append(file)
     empty = [label for label, files in found.items() if not files]
@@ -140,7 +143,7 @@ def split_folder(folder:Path, # holds '<class>/<pictures>', however deep they li
     found, target = _unsplit(home), folder.with_name(f'{folder.name}-split')
     names = sorted(file.relative_to(home).as_posix() for files in found.values() for file in files)
     told = dict(val=val, seed=check_whole(seed, 'seed', 0, 2**31), pictures=len(names),
-                checksum=sha256('\n'.join(names).encode()).hexdigest()[:16])
+                checksum=sha256(os.fsencode('\n'.join(names))).hexdigest()[:16])
     if target.exists():
         with suppress(OSError, ValueError):                     # a record that is lacking or damaged tells nothing
             if json.loads((target/'split.json').read_text(encoding='utf-8')) == told: return target
@@ -168,6 +171,8 @@ _DOWNLOADS = {'imagenette-160': URLs.IMAGENETTE_160, 'imagenette-320': URLs.IMAG
 
 
 _OFFICIAL_COUNTS = [9469, 3925]
+# fastai compares an archive's size and the MD5 of its first megabyte before it unpacks it: this is every byte.
+_CONTENTS = {'imagenette-160': 'b67fe0da26a81414cefafe2ba9ddcc19fbf8a82e4fa9ef7ba9db32a5473295a4'}
 
 
 @contextmanager
@@ -179,12 +184,21 @@ def _data_alone():
     finally: tarfile.TarFile.extraction_filter = before
 
 
+def _contents(path):
+    "The SHA-256 of what a dataset's pictures hold, each with its name."
+    files = (file for files in split_pictures(path).values() for file in files)
+    lines = sorted(f'{file.relative_to(path).as_posix()} {sha256(file.read_bytes()).hexdigest()}\n' for file in files)
+    return sha256(os.fsencode(''.join(lines))).hexdigest()
+
+
 def _fetched(name):
     "The folder of a dataset that fastai has just downloaded, once it is seen to be that dataset."
     with _data_alone(): path = untar_data(_DOWNLOADS[name])
     counts = [*map(len, split_pictures(path).values())]
     if counts != _OFFICIAL_COUNTS: raise ValueError(f'it holds {counts[0]} and {counts[1]} pictures')
     if name in SPLITS: check_split(SPLITS[name], path)
+    if name in _CONTENTS and _contents(path) != _CONTENTS[name]:
+        raise ValueError('its pictures are not those that were published')
     return path
 
 
@@ -301,7 +315,7 @@ def split_of(path:Path, # a folder laid out as Imagenette
         return SPLITS['toynette']
     files = [file for files in pictures.values() for file in files]
     lines = sorted(f'{file.relative_to(path).as_posix()} {file.stat().st_size}\n' for file in files)
-    return sha256(''.join(lines).encode()).hexdigest()[:16]
+    return sha256(os.fsencode(''.join(lines))).hexdigest()[:16]
 
 
 def check_split(split:str, # that a recipe asks for; '' for any

@@ -315,7 +315,7 @@ def append_run(row:dict, # values by column
               )->Path:
     "Append a row to a results table; any number of processes may do so at once. A `ValueError` as `own_table`."
     from filelock import FileLock
-    path = own_table(path)
+    path = own_table(path).resolve()                # one lock for a table, whatever links lead to it
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f'.{path.name}.lock')):
         old = _cells(path)
@@ -338,10 +338,11 @@ def record_run(row:dict, # values by column
     "Append a row to a results table; where that fails, print it and keep it in a file beside: no run is lost."
     try: append_run(row, path)
     except (OSError, ValueError, NotImplementedError) as e:        # full disk, spoilt table, no locks
-        path = as_path(path) if path else results_path()
         text = io.StringIO()
         csv.writer(text, lineterminator='\n').writerows([row.keys(), row.values()])
         print(text.getvalue())
+        with suppress(ValueError): path = path or results_path()               # settings may be spoilt meanwhile
+        path = as_path(path or 'runs.csv')
         kept = _kept_beside(path, text.getvalue())
         return say(f'The run could not be recorded in {str(path)!r} ({e}): its row is printed above' +
                    (f', and kept in {str(kept)!r}.' if kept else '.'),
@@ -351,9 +352,10 @@ def record_run(row:dict, # values by column
 
 def _kept_beside(path, text):
     "The file that a row is kept in: beside the table, or here, or where temporary files are; None if nowhere."
-    for folder in (path.parent, Path.cwd(), Path(tempfile.gettempdir())):
-        kept = folder/f'{path.stem}-not-recorded-{os.getpid()}-{sha256(text.encode()).hexdigest()[:8]}.csv'
-        with suppress(OSError):
+    name = f'{path.stem}-not-recorded-{os.getpid()}-{sha256(text.encode()).hexdigest()[:8]}.csv'
+    for folder in (path.parent, Path(), Path(tempfile.gettempdir())):
+        with suppress(OSError):                     # the current folder may be moved away, too
+            kept = folder.absolute()/name
             write_atomic(kept, text)
             return kept
 

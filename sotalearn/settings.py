@@ -104,13 +104,19 @@ def _text_of(path):
     return path.read_bytes().replace(b'\0', b'').decode(errors='replace')
 
 
+def _place(start):
+    "The folder in which a search begins, with no links in it; None if the current one was moved away or deleted."
+    with suppress(FileNotFoundError): return Path(start or Path.cwd()).resolve()
+
+
 def find_settings(start:Path=None, # the folder to look in, then in its parents; the current one by default
                  )->Path: # None if there is none
     "The nearest settings.ini with a [sotalearn] section: other projects have a settings.ini, too."
-    start = Path(start or Path.cwd()).resolve()
-    for folder in (start, *start.parents):
+    start = _place(start)
+    for folder in (start, *start.parents) if start else ():
         path = folder/SETTINGS_FILE
-        if path.is_file() and f'[{_SECTION}]' in _text_of(path): return path
+        with suppress(PermissionError):         # of somebody else, in a folder above
+            if path.is_file() and f'[{_SECTION}]' in _text_of(path): return path
     return None
 
 
@@ -133,9 +139,10 @@ def settings(start:Path=None, # where the search for settings.ini begins; the cu
 def results_path(start:Path=None, # as for `settings`
                 )->Path:
     "Where the learner's runs are recorded: the setting `results`, seen from the folder of settings.ini."
-    path = find_settings(start)
-    base = path.parent if path else Path(start or Path.cwd()).resolve()
-    return base/as_path(settings(start).results)
+    path, results = find_settings(start), as_path(settings(start).results)
+    base = path.parent if path else _place(start)
+    if base or results.is_absolute(): return (base or Path())/results
+    raise ValueError('results must lie in a folder that is there, and the current one was moved away or deleted')
 
 
 def reader_language(start:Path=None, # as for `settings`

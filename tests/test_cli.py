@@ -1,6 +1,7 @@
 """The command as a process, and a training that is started by it."""
 import importlib
 import io
+import os
 import subprocess
 import sys
 import tomllib
@@ -97,6 +98,16 @@ def test_all_columns_go_into_a_pipe(measured, capsys):
     assert main(['results', '--csv']) == 0
     table = pd.read_csv(io.StringIO(capsys.readouterr().out))
     assert list(table.columns) == ['row', *COLUMNS, 'technique'] and table.row.tolist() == ['c1', '1', '2', '3']
+
+
+def test_a_reader_that_has_seen_enough_is_no_mistake(measured, monkeypatch, capfd):
+    "As `sotalearn results | head -1`."
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, 'w') as pipe:
+        monkeypatch.setattr(sys, 'stdout', pipe)
+        assert main(['results']) == 0
+    assert capfd.readouterr().err == ''
 
 
 def test_a_row_is_run_again(measured, monkeypatch, capsys):

@@ -171,6 +171,22 @@ def test_real_photographs_where_they_lie():
     assert x.shape == (8, 3, 64, 64) and 'imagenette-160' in about(path)
 
 
+def test_a_download_in_which_one_byte_is_another_is_refused(small, tmp_path, monkeypatch):
+    "As many pictures of the same sizes: fastai's own check ends after a megabyte."
+    from sotalearn import pictures
+    folder = shutil.copytree(small, tmp_path/'imagenette2-160')
+    monkeypatch.setattr(pictures, 'untar_data', lambda url: folder)
+    monkeypatch.setattr(pictures, '_OFFICIAL_COUNTS', [*map(len, pictures.split_pictures(folder).values())])
+    monkeypatch.setattr(pictures, 'SPLITS', {'imagenette-160': pictures.split_of(folder)})
+    monkeypatch.setattr(pictures, '_CONTENTS', {'imagenette-160': pictures._contents(folder)})
+    assert pictures._fetched('imagenette-160') == folder
+    picture = next((folder/'val').rglob('*.jpg'))
+    data = bytearray(picture.read_bytes())
+    data[-3] ^= 1
+    picture.write_bytes(data)
+    with pytest.raises(ValueError, match='its pictures are not those that were published'): pictures._fetched('imagenette-160')
+
+
 def test_one_class_or_no_full_batch_is_refused(small, tmp_path):
     with pytest.raises(ValueError, match='bs must be at most the .* training pictures, got 4096'): get_dls(4096, 32, small)
     for split in ('train', 'val'): shutil.copytree(small/split/'dog', tmp_path/split/'dog')

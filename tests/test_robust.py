@@ -1,5 +1,5 @@
 """Each fault that was found in a learner's hands, and its whole kind, with the right answer beside it."""
-import copy, csv, io, sys
+import copy, csv, io, os, sys
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +21,12 @@ from sotalearn.experiments import compare
 from sotalearn.files import as_path, read_text
 from sotalearn.mixup import manifold_mixup
 from sotalearn.models import load_model, save_model
-from sotalearn.pictures import Picture
+from sotalearn.pictures import Picture, split_of
 from sotalearn.recipes import COLUMNS, Recipe, append_run, own_table, read_runs, record_run, writable_table
 from sotalearn.school.cli import main
 from sotalearn.school.copy import write_copy
-from sotalearn.settings import find_settings, results_path, settings, settings_text
+from sotalearn.school.progress import progress, record
+from sotalearn.settings import find_settings, results_path, say, settings, settings_text
 from sotalearn.training import make_learner, train
 from sotalearn.tta import _for_inference, predict_views
 from test_reader import make_folder
@@ -79,6 +80,36 @@ def test_a_tilde_is_the_home_folder_wherever_a_path_is_given(tmp_path, home, no_
     assert not (tmp_path/'~').exists() and not Path('~').exists()
 
 
+@pytest.fixture
+def moved_away(tmp_path, monkeypatch, no_environment):
+    "The current folder is one that somebody deleted meanwhile."
+    (tmp_path/'gone').mkdir()
+    monkeypatch.chdir(tmp_path/'gone')
+    (tmp_path/'gone').rmdir()
+
+
+def test_where_the_current_folder_was_moved_away_the_course_still_speaks(moved_away):
+    assert say('stopped') == 'stopped' and settings().epochs == 5
+    for use in (results_path, own_table, lambda: append_run(dict(seed=1))):
+        with pytest.raises(ValueError, match='the current one was moved away or deleted'): use()
+    assert progress() == ({}, None) and 'could not be kept' in record('q1', True)[0]
+
+
+def test_a_run_whose_folder_was_moved_away_is_printed_and_kept(moved_away, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    assert 'could not be recorded' in record_run(dict(seed=7, accuracy=.75))
+    assert '7,0.75' in capsys.readouterr().out and read_runs(*tmp_path.glob('*-not-recorded-*.csv')).accuracy.tolist() == [.75]
+
+
+def test_settings_that_others_may_not_read_are_not_ours(tmp_path, monkeypatch, no_environment):
+    (tmp_path/'settings.ini').write_text(settings_text(epochs=9))
+    (tmp_path/'below').mkdir()
+
+    def refuse(path): raise PermissionError(13, 'Permission denied')
+    monkeypatch.setattr('sotalearn.settings.read_text', refuse)
+    assert settings(tmp_path/'below').epochs == 5
+
+
 # ------------------------------------------------------------------ results tables
 
 def table_of(tmp_path, seeds=(1, 2)):
@@ -98,6 +129,14 @@ def test_blank_rows_and_notes_are_passed_over_and_kept(tmp_path, extra):
     append_run(dict(dataset='toynette', seed=3, accuracy=.6), table)
     assert read_runs(table).seed.tolist() == [1, 2, 3]
     assert extra.strip('\n ,') in table.read_text()
+
+
+def test_a_link_to_a_table_stays_one(tmp_path):
+    table, link = table_of(tmp_path), tmp_path/'link.csv'
+    link.symlink_to(table)
+    append_run(dict(dataset='toynette', seed=3), link)
+    assert link.is_symlink() and read_runs(table).seed.tolist() == read_runs(link).seed.tolist() == [1, 2, 3]
+    assert not list(tmp_path.glob('.link.csv*'))                    # the lock is the table's, whoever asks for it
 
 
 @pytest.mark.parametrize('sign, name', [(';', 'semicolons'), ('\t', 'tabs')])
@@ -144,6 +183,14 @@ def test_a_run_that_cannot_be_recorded_at_the_end_is_printed_and_kept(tmp_path, 
     assert str(kept) in told and 'could not be recorded' in told
     assert '7,0.75' in capsys.readouterr().out
     assert read_runs(kept).accuracy.tolist() == [.75]
+
+
+def test_settings_that_are_spoilt_while_it_trains_cost_no_run(tmp_path, monkeypatch, capsys, no_environment):
+    monkeypatch.chdir(tmp_path)
+    Path('settings.ini').write_text('[sotalearn]\nepoch = 3\n')
+    assert "unknown setting 'epoch'" in record_run(dict(seed=7, accuracy=.75))
+    kept, = tmp_path.glob('runs-not-recorded-*.csv')
+    assert '7,0.75' in capsys.readouterr().out and read_runs(kept).accuracy.tolist() == [.75]
 
 
 def test_such_a_run_gives_back_its_learner_and_keeps_its_checkpoint(tmp_path, mine, monkeypatch, capsys):
@@ -269,6 +316,18 @@ def test_a_table_gets_through_any_pipe(encoding, tmp_path, monkeypatch):
 
 
 # ------------------------------------------------------------------ names that others would interpret
+
+def test_file_names_that_are_no_text_train_and_class_names_are_refused(mine):
+    "As an old archive leaves them: Latin-1 where UTF-8 is meant."
+    picture, old = next((mine/'train'/'cat').iterdir()), os.fsdecode(b'caf\xe9')
+    try: picture.rename(picture.with_name(f'{old}.jpg'))
+    except OSError: pytest.skip('this disk has no such names')
+    recipe = Recipe(dataset=str(mine), size=32, bs=4)
+    assert len(split_of(mine)) == 16 and run_facts(recipe)['pictures']
+    assert len(training.get_dls(4, 32, mine, num_workers=0).one_batch()[0]) == 4
+    (mine/'train'/'cat').rename(mine/'train'/old)
+    with pytest.raises(ValueError, match=r"must have a name in UTF-8; rename it"): training.get_dls(4, 32, mine)
+
 
 NASTY = ('$\\alpha$', '_hidden', '<img src=x onerror=alert(1)>', 'a & b', '100 %', '{x}', '</script>', '$', '\\frac')
 

@@ -472,7 +472,12 @@ def main(words:list=None, # the command line; that of the process by default
     if name == 'lab': options['language'] = asked           # by default that of the learner's folder
     command = dict(lab=lab, data=data, train=train, compare=compare, results=results)[name]
     try:
-        with nullcontext() if name == 'lab' else _speaking(language): return command(**options) or 0
+        with nullcontext() if name == 'lab' else _speaking(language): status = command(**options) or 0
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:                     # `| head` has seen enough; Python would complain of it at its end
+        with suppress(AttributeError, OSError): os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, OSError) as e:
         print(f'sotalearn: {say(str(e), language=language)}', file=sys.stderr)
         return 2

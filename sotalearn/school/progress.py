@@ -22,8 +22,8 @@ from ..settings import find_settings
 def progress_path(start:Path=None, # where the search for settings.ini begins; the current folder by default
                  )->Path:
     "Where the learner's progress is kept: in the folder of settings.ini, or in `start` if there is none."
-    path = find_settings(start)
-    folder = path.parent if path else Path(start or Path.cwd()).resolve()
+    path, folder = find_settings(start), Path(start or '')
+    with suppress(FileNotFoundError): folder = path.parent if path else folder.resolve()       # it may be moved away
     return folder/'.sotalearn'/'progress.json'
 
 # %% ../../nbs/tools/progress.ipynb #d354db37
