@@ -19,12 +19,16 @@ from sotalearn.toynette import make_toynette
 ROOT = Path(__file__).parent.parent
 TOKEN_LINE = re.compile(r'JupyterLab: (http://127\.0\.0\.1:\d+)/lab/tree/index\.ipynb\?token=(\S+)')
 
+# What a user may have set for other servers, which `sotalearn lab` must not heed.
+OPEN_TO_ALL = "c.ServerApp.ip = '0.0.0.0'\nc.IdentityProvider.token = ''\nc.ServerApp.allow_remote_access = True\n"
+
 
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
-    "A user's home with a small Toynette in fastai's data folder, so that nothing here waits for the large one."
+    "A user's home with a small Toynette in fastai's data folder: nothing here waits for the large one."
     home = tmp_path_factory.mktemp('home')
-    (home/'fastai').mkdir()
+    for folder in ('fastai', '.jupyter'): (home/folder).mkdir()
+    (home/'.jupyter'/'jupyter_server_config.py').write_text(OPEN_TO_ALL)
     make_toynette(home/'fastai'/'data'/f'toynette-{EDITION}', train=1, val=1, show_progress=False)
     return home
 
@@ -69,12 +73,24 @@ def get(url, token=None):
     with urllib.request.urlopen(request, timeout=20) as answer: return answer.read().decode()
 
 
+def listens_elsewhere(port):
+    "Can this port be reached by another address of this machine than 127.0.0.1?"
+    own = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} | {'127.0.0.2'}
+    for address in own - {'127.0.0.1'}:
+        with socket.socket() as probe:
+            if not probe.connect_ex((address, port)): return True
+    return False
+
+
 def test_the_course_opens_on_its_home_page_with_a_token(home, tmp_path):
     with running_lab(home, tmp_path) as (address, token, printed):
         assert 'my-course: ' in printed and 'chapters written' in printed
         assert 'index.ipynb' in get(f'{address}/api/contents', token)
         assert 'JupyterLab' in get(f'{address}/lab/tree/index.ipynb?token={token}')
         with pytest.raises(urllib.error.HTTPError): get(f'{address}/api/contents')
+        secret = tmp_path/'my-course'/'.sotalearn'/'jupyter'/'jupyter_server_config.json'
+        assert token in secret.read_text() and secret.stat().st_mode & 0o077 == 0
+        assert not listens_elsewhere(int(address.rpartition(':')[2]))
     assert (tmp_path/'my-course'/'settings.ini').exists()
     with running_lab(home, tmp_path/'my-course') as (_, _, printed): assert 'your chapters' in printed
     assert not (tmp_path/'my-course'/'my-course').exists()

@@ -41,12 +41,15 @@ def free_port(port:int=None, # the one the learner wants, from 1 to 65535; the f
 
 def _jupyter_environment(folder, token):
     "The environment JupyterLab is started in: its token, no news banner, and threads that do not fight over the cores."
-    config = folder/'.sotalearn'/'jupyter'
+    config = folder/'.sotalearn'/'jupyter'                 # comes before the user's own, where a token may be turned off
+    secret = config/'jupyter_server_config.json'
     quiet = {'disabledExtensions': {'@jupyterlab/apputils-extension:announcements': True}}
     write_atomic(config/'labconfig'/'page_config.json', json.dumps(quiet))
+    secret.touch(0o600)
+    write_atomic(secret, json.dumps({'IdentityProvider': {'token': token}}))
     paths = os.pathsep.join(filter(None, [str(config), os.environ.get('JUPYTER_CONFIG_PATH')]))
     # Waiting threads that spin take the cores from the processes that load pictures.
-    return {'OMP_WAIT_POLICY': 'PASSIVE', **os.environ, 'JUPYTER_CONFIG_PATH': paths, 'JUPYTER_TOKEN': token}
+    return {'OMP_WAIT_POLICY': 'PASSIVE', **os.environ, 'JUPYTER_CONFIG_PATH': paths}
 
 
 def _jupyter_command(folder, port, browser):
