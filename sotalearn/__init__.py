@@ -4,6 +4,8 @@ import sys, warnings
 
 # fastai 2.8 calls torch.jit.script, which torch 2.15 calls deprecated; a learner can do nothing about it.
 warnings.filterwarnings('ignore', message='.*torch.jit.script.*')
+# Nor about a sign in the name of a class that no font has: matplotlib draws a box.
+warnings.filterwarnings('ignore', message=r'Glyph \d+ .* missing from')
 
 if 'IPython' in sys.modules:        # then `blend?` shows what stands beside each parameter
     from .signatures import show_comments

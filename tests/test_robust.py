@@ -1,5 +1,5 @@
 """Each fault that was found in a learner's hands, and its whole kind, with the right answer beside it."""
-import copy, csv, io, os, sys
+import copy, csv, importlib, io, os, sys, warnings
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from fastai.vision.all import ImageDataLoaders, Resize, ResizeMethod, imagenet_s
 from torch import nn
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
+import sotalearn
 from sotalearn import recipes, training
 from sotalearn.bookkeeping import train_missing
 from sotalearn.checkpoints import checkpoint_path, run_facts
@@ -316,6 +317,15 @@ def test_a_table_gets_through_any_pipe(encoding, tmp_path, monkeypatch):
 
 
 # ------------------------------------------------------------------ names that others would interpret
+
+def test_a_sign_that_no_font_has_warns_nobody():
+    from sotalearn.demos.mixup import mixup_demo
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter('always')
+        importlib.reload(sotalearn)                                 # its filters are pytest's no more
+        mixup_demo({name: np.zeros((20, 20, 3), np.uint8) for name in ('🐈', '🐕')}, 'en').picture()
+    assert not [warning for warning in told if 'Glyph' in str(warning.message)]
+
 
 def test_file_names_that_are_no_text_train_and_class_names_are_refused(mine):
     "As an old archive leaves them: Latin-1 where UTF-8 is meant."
