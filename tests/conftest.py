@@ -75,6 +75,13 @@ def forks():
 
 
 @pytest.fixture
+def no_loaders(monkeypatch):
+    "A process loads its pictures itself: starting others for a few takes longer than all the rest."
+    from fastai.torch_core import defaults
+    monkeypatch.setattr(defaults, 'cpus', 0)
+
+
+@pytest.fixture
 def no_environment(monkeypatch):
     "Settings from files and arguments only."
     for name in list(os.environ):

@@ -129,7 +129,7 @@ def tiny(tmp_path_factory):
 
 
 @pytest.fixture
-def recipe(tiny): return Recipe(dataset=str(tiny), size=16, epochs=2, bs=8, bf16=False)
+def recipe(tiny, no_loaders): return Recipe(dataset=str(tiny), size=16, epochs=2, bs=8, bf16=False)
 
 
 def interrupted_in(epoch):

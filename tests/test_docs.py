@@ -342,8 +342,10 @@ MARK_NEW_KINDS = '''() => {
 FLATTEN_CODE = '''() => {
   for (const block of document.querySelectorAll('pre:not(:has([data-new-kind]))')) block.textContent = block.textContent;
 }'''
-JUDGE = '''async ([where, rules]) => {
-  const {violations} = await axe.run(where, {resultTypes: ['violations'], preload: false, ...rules});
+# A rule whose faults are never serious is not asked.
+JUDGE = '''async ([where, {rules = {}, ...only}]) => {
+  for (const {id, impact} of axe._audit.rules) if (!['serious', 'critical'].includes(impact)) rules[id] = {enabled: false};
+  const {violations} = await axe.run(where, {resultTypes: ['violations'], preload: false, rules, ...only});
   const told = o => `${o.target} ${o.any[0]?.message ?? ''}`;
   return violations.filter(o => ['serious', 'critical'].includes(o.impact))
     .map(o => `${o.id}: ${o.nodes.map(told).slice(0, 3).join(' | ')}`);

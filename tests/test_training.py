@@ -103,7 +103,7 @@ def quiet():
     return fit
 
 
-def test_the_notes_code_to_the_letter(small, tmp_path, quiet):
+def test_the_notes_code_to_the_letter(small, tmp_path, quiet, no_loaders):
     threads = torch.get_num_threads()
     recipe = training.Recipe(dataset=str(small), size=32, epochs=1, bs=16)
     learn = training.train(recipe, tmp_path/'runs.csv', quiet, plain=True)
@@ -147,7 +147,7 @@ def test_threads_are_as_before_after_an_interrupt(small, tmp_path, monkeypatch):
     finally: torch.set_num_threads(before)
 
 
-def test_a_fast_run_learns_as_the_plain_one(small, tmp_path, quiet):
+def test_a_fast_run_learns_as_the_plain_one(small, tmp_path, quiet, no_loaders):
     "Fused AdamW, kept pictures and the shorter augmentation change rounding only: the losses of a short run stay close."
     recipe = training.Recipe(dataset=str(small), size=32, epochs=2, bs=16, bf16=False)
     losses = [training.train(recipe, tmp_path/'runs.csv', quiet, plain=plain).result['train_loss'] for plain in (True, False)]
