@@ -35,8 +35,8 @@ def pytest_configure(config):
 
 
 # What takes longest begins first, so that no core waits for the other in the end.
-LONGEST = ('docs', 'chapters', 'demo_browser', 'distributed', 'side_by_side', 'demo', 'questionnaire', 'cache', 'training',
-           'checkpoints')
+LONGEST = ('docs', 'chapters', 'demo_browser', 'demo', 'side_by_side', 'checkpoints', 'lab', 'distributed', 'questionnaire',
+           'robust', 'questionnaire_browser', 'languages', 'repository')
 
 
 def pytest_collection_modifyitems(config, items):

@@ -5,16 +5,15 @@ So `make test` runs a chapter once, not once for its cells and once more for the
 import multiprocessing
 import os
 import re
-import shutil
 import time
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from part import part_of_toynette
 from sotalearn.school.copy import chapters, in_language
 from sotalearn.settings import settings_text
-from sotalearn.toynette import make_toynette
 
 SMALL = dict(SOTALEARN_DATASET='toynette', SOTALEARN_EPOCHS='1', SOTALEARN_SIZE='32', SOTALEARN_TRAIN_IMAGES='200',
              OMP_NUM_THREADS='1')
@@ -51,6 +50,8 @@ def be_a_kernel(words, environment, folder):
     os.environ.update(environment, JPY_PARENT_PID=str(os.getppid()))
     os.chdir(folder)
     multiprocessing.set_start_method('fork', force=True)        # for the loader's processes, as in any other kernel
+    from fastai.torch_core import defaults
+    defaults.cpus = 1                                           # loads for it: the other core has a test of its own
     from ipykernel.kernelapp import launch_new_instance
     launch_new_instance(words)
 
@@ -80,13 +81,9 @@ class Kernel:
 
 @pytest.fixture(scope='module')
 def fewer(tmp_path_factory):
-    "fastai's folder with a part of Toynette: judging by a fifth of its pictures saves half of what a chapter takes."
-    home, whole = tmp_path_factory.mktemp('fastai'), make_toynette()
-    for split, count in (('train', 60), ('val', 10)):
-        for label in (whole/split).iterdir():
-            place = home/'data'/whole.name/split/label.name
-            place.mkdir(parents=True)
-            for file in sorted(label.iterdir())[:count]: shutil.copy(file, place)
+    "A fastai folder with a part of Toynette."
+    home = tmp_path_factory.mktemp('fastai')
+    part_of_toynette(home/'data')
     return home
 
 
