@@ -291,6 +291,27 @@ def test_a_file_plays_without_a_kernel_and_without_a_network(stored, browser, de
     context.close()
 
 
+# Names of classes as folders may have them: HTML, quotes, without end, from right to left, joined signs.
+HOSTILE = ('<script>window.broken = 1</script>', '"\'><img src=x onerror="window.broken = 1">', 'w'*200, 'قطة كبيرة', '🐈‍⬛ & $x^1$')
+
+
+@pytest.mark.parametrize('first, second', [HOSTILE[:2], HOSTILE[2:4], HOSTILE[3:]], ids=['html', 'long', 'signs'])
+def test_names_of_classes_are_words_and_nothing_else(browser, tmp_path, first, second):
+    demo, page, troubles = mixup_demo({name: Image.new('RGB', (60, 60), 'red') for name in (first, second)}, 'en'), browser.new_page(), []
+    page.on('console', lambda told: troubles.append(told.text))
+    page.on('pageerror', lambda error: troubles.append(str(error)))
+    page.on('dialog', lambda dialog: troubles.append(dialog.message))
+    page.set_viewport_size(dict(width=390, height=900))
+    (tmp_path/'page.html').write_text(f'<!doctype html><meta charset="utf-8">{demo.html(["en", "zh"])}', encoding='utf-8')
+    page.goto((tmp_path/'page.html').as_uri())
+    picture = shown(page, 30)
+    assert picture.get_attribute('alt') == demo.alt() and first in demo.alt() and second in demo.alt()
+    assert page.locator('.sotalearn-demo:not([hidden]) img').count() == 1 and page.evaluate('window.broken') is None
+    assert page.evaluate('document.documentElement.scrollWidth') <= 390 and troubles == []
+    page.close()
+    demo.close()
+
+
 def test_a_narrow_column_scrolls_the_picture_and_not_the_page(stored, browser, tmp_path):
     "As between JupyterLab's side bars on a phone: letters of 13 px are never shown at less than 8."
     file = tmp_path/'narrow.html'
@@ -355,4 +376,20 @@ def test_an_untrusted_notebook_shows_no_figure_twice(lab, browser, demos, monkey
     pictures = page.locator('.jp-OutputArea-output img:visible').all()
     assert [picture.evaluate('o => o.naturalWidth > 300') for picture in pictures] == [True]*4
     assert pictures[2].get_attribute('alt') == '一条上升的线。' and our_troubles(page) == []
+    page.context.close()
+
+
+def test_a_server_that_is_stopped(lab, browser):
+    "The last test here, for nobody starts it again: what was seen still plays, and a sentence says what is lacking."
+    lab.write('stopped.ipynb', CELLS['mixup'])
+    page = lab.open(browser, 'stopped.ipynb')
+    shown(page, 30)
+    lab.process.terminate()
+    lab.process.wait(20)
+    page.get_by_text('Jupyter does not answer').first.wait_for()
+    slider = page.get_by_role('slider', include_hidden=True)           # JupyterLab's own dialog takes the keys
+    for value, name in ((1, 100), (.63, None)):
+        slider.evaluate('(o, value) => { o.value = value; o.dispatchEvent(new Event("input")); }', value)
+        if name: shown(page, name)
+    assert slider.get_attribute('aria-valuetext') == '0.63' and page.locator('.demo-stale').count() == 1
     page.context.close()

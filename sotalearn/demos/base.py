@@ -36,6 +36,8 @@ _WORDS = dict(
            '这个文件超过 8 MB。请改用路径：demo.use("…")。'),
     busy=('The kernel is busy, so new pictures have to wait. Those seen before still work.',
           '内核正忙，新的图要等一等；看过的图仍然可用。'),
+    cut=('Jupyter does not answer, so new pictures have to wait. Those seen before still work.',
+         'Jupyter 没有回应，新的图要等一等；看过的图仍然可用。'),
     gone=('New pictures need a kernel: run this cell again. Those seen before still work.',
           '新的图需要内核：请重新运行这个单元格。看过的图仍然可用。'))
 _SCRIPT = Path(sotalearn.__file__).parent/'demos'/'demo.js'

@@ -168,6 +168,7 @@ function openFigure(root, spec, stored = {}) {
   let asked = null;          // the picture on order: {name, move, byReader}
   const missed = new Map();  // what the reader passed too fast to see: {name: values}
   let busy = false;          // nothing came back for a while
+  let cut = false;           // from the server, which may come back
   let moves = 0;             // counts what was wanted, so that an older picture never replaces a newer one
   let paintedMove = -1;
   let touched = false;       // by the reader of this page
@@ -235,9 +236,9 @@ function openFigure(root, spec, stored = {}) {
   /** Under the controls: what is wrong, or what the kernel has to say. */
   function say() {
     const lacking = !holds(nameNow());
-    const text = trouble || (lostKernel || (lacking && !model) ? words.gone : busy ? words.busy : note);
+    const text = trouble || (lostKernel || (lacking && !model) ? words.gone : cut ? words.cut : busy ? words.busy : note);
     if (noteLine.textContent !== text) noteLine.textContent = text;
-    picture.classList.toggle('demo-stale', lacking && (busy || !model));
+    picture.classList.toggle('demo-stale', lacking && (busy || cut || !model));
   }
 
   function follow() {
@@ -276,7 +277,7 @@ function openFigure(root, spec, stored = {}) {
   /** Ask the kernel for one picture; while one is on order, its arrival asks for whatever is newest then. */
   function ask(wanted, byReader) {
     clearTimeout(restTimer);
-    if (asked) return;
+    if (asked || cut) return;
     asked = { name: pictureName(controls, wanted), move: moves, byReader };
     busyTimer = setTimeout(() => { busy = true; say(); }, BUSY_AFTER);
     try { model.send({ ask: wanted, density: densityNow() }); } catch { loseKernel(); }
@@ -335,10 +336,19 @@ function openFigure(root, spec, stored = {}) {
     model = asked = null;
     lostKernel = true;
     if (own) own.hidden = true;
-    busy = false;
+    busy = cut = false;
     clearTimeout(busyTimer);
     clearTimeout(restTimer);
     say();
+  }
+
+  /** The way to the server is cut, or there again. */
+  function hearConnection(status) {
+    cut = status !== 'connected';
+    asked = null;
+    busy = false;
+    clearTimeout(busyTimer);
+    if (cut || !model) say(); else show();
   }
 
   /** Follow the widget in the kernel; returns what undoes it. */
@@ -359,7 +369,9 @@ function openFigure(root, spec, stored = {}) {
     const manager = widget.widget_manager;
     const kernel = manager?.kernel ?? manager?.context?.sessionContext?.session?.kernel;    // ipywidgets 8, 7
     const watchKernel = (_, status) => { if (GONE.includes(status)) loseKernel(); };
+    const watchConnection = (_, status) => hearConnection(status);
     kernel?.statusChanged?.connect(watchKernel);
+    kernel?.connectionStatusChanged?.connect(watchConnection);
     kernel?.disposed?.connect(loseKernel);
     // Zoomed in, or moved to a finer screen: pictures made for a coarse one are asked for again.
     const sharpness = matchMedia('(min-resolution: 1.01dppx)');
@@ -373,6 +385,7 @@ function openFigure(root, spec, stored = {}) {
       for (const [event, heard] of events) widget.off(event, heard);
       sharpness.removeEventListener('change', sharpen);
       kernel?.statusChanged?.disconnect(watchKernel);
+      kernel?.connectionStatusChanged?.disconnect(watchConnection);
       kernel?.disposed?.disconnect(loseKernel);
     };
   }
