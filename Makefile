@@ -1,6 +1,7 @@
 # Each target sets up what it needs in .venv and then does its one job.
 #   make lab     opens the course in JupyterLab            make lab ARGS='--lang zh'
 #   make test    runs every test                           make test PYTEST='-k settings'
+#   make test-latest   runs them with the newest of everything, not with what constraints.txt says
 #   make docs    builds the site into docs/_build/html, and one zip of it
 #   make outputs renews the notebooks' stored outputs      make outputs NB='06 demos/mixup'
 #   make screenshots   takes the README's pictures from the built site
@@ -8,20 +9,22 @@
 #   make constraints   renews the tested versions
 SHELL  := bash
 PYTHON ?= python3
-BIN    := .venv/bin
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+CONSTRAINTS ?= -c constraints.txt
 export UV_LINK_MODE ?= hardlink
 export UV_SYSTEM_CERTS ?= true
 # Containers often keep Python from storing what it compiles: each process would compile torch and fastai anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: lab test docs outputs screenshots bench constraints clean
+.PHONY: lab test test-latest docs outputs screenshots bench constraints clean
 .DELETE_ON_ERROR:
 
-lab: .venv/.ready
+lab: $(VENV)/.ready
 	@$(BIN)/sotalearn lab $(ARGS)
 
 # The notebooks run small here: one epoch, a part of the pictures, all that they write thrown away. The chapters run in tests/test_chapters.py.
-test: .venv/.ready-dev chromium
+test: $(VENV)/.ready-dev chromium
 	@$(BIN)/sotalearn data toynette
 	results=$$(mktemp -d) && trap 'rm -rf "$$results"' EXIT && $(BIN)/python tests/part.py $$results/data && \
 	FASTAI_HOME=$$results \
@@ -29,51 +32,55 @@ test: .venv/.ready-dev chromium
 	SOTALEARN_RESULTS=$$results/runs.csv OMP_NUM_THREADS=1 $(BIN)/nbdev-test --timing --path-re 'nbs/(demos|questions|tools)/'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST)
 
-docs: .venv/.ready-docs
+# What constraints.txt pins may hide that a newer release breaks the course. PYTHON=python3.13 tries another Python.
+test-latest:
+	@$(MAKE) test VENV=.venv-latest CONSTRAINTS=
+
+docs: $(VENV)/.ready-docs
 	@$(BIN)/python docs/build.py
 
-outputs: .venv/.ready-dev chromium
+outputs: $(VENV)/.ready-dev chromium
 	@$(BIN)/python docs/outputs.py $(NB)
 
-screenshots: .venv/.ready-dev chromium
+screenshots: $(VENV)/.ready-dev chromium
 	@$(BIN)/python docs/build.py && $(BIN)/python docs/screenshots.py
 
-bench: .venv/.ready-dev
+bench: $(VENV)/.ready-dev
 	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-constraints: .venv/.ready-dev
+constraints: $(VENV)/.ready-dev
 	{ head -1 constraints.txt; $(BIN)/uv pip compile -q --upgrade --universal --python-version 3.11 --no-annotate --no-header \
 	  --no-emit-index-url --extra dev pyproject.toml; } > .constraints && mv .constraints constraints.txt
 
 clean:
-	rm -rf .venv build dist *.egg-info .pytest_cache docs/_build
+	rm -rf .venv .venv-latest build dist *.egg-info .pytest_cache docs/_build
 
 # uv reads constraints.txt as pip does and installs in a quarter of the time; where it fails, pip does the work.
 define install
-	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '$(1)' \
-	  || $(BIN)/python -m pip install --quiet -c constraints.txt -e '$(1)'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(CONSTRAINTS) -e '$(1)' \
+	  || $(BIN)/python -m pip install --quiet $(CONSTRAINTS) -e '$(1)'
 	@touch $@
 endef
 
-.venv/bin/python:
+$(BIN)/python:
 	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; \
 	  sys.exit(sys.version_info < (3, 11) and f"sotalearn needs Python 3.11 or newer; $(PYTHON) is {v}. Try: make PYTHON=python3.12 …")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
-.venv/.ready: pyproject.toml constraints.txt | .venv/bin/python
-	@echo 'Installing the course into .venv: half a minute to five minutes, once.'
+$(VENV)/.ready: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing the course into $(VENV): half a minute to five minutes, once.'
 	$(call install,.)
 
-.venv/.ready-dev: pyproject.toml constraints.txt | .venv/bin/python
-	@echo 'Installing the course and its test tools into .venv.'
+$(VENV)/.ready-dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing the course and its test tools into $(VENV).'
 	$(call install,.[dev])
-	@touch .venv/.ready .venv/.ready-docs
+	@touch $(VENV)/.ready $(VENV)/.ready-docs
 
-.venv/.ready-docs: pyproject.toml constraints.txt | .venv/bin/python
-	@echo 'Installing the course and the tools of its site into .venv.'
+$(VENV)/.ready-docs: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'Installing the course and the tools of its site into $(VENV).'
 	$(call install,.[docs])
-	@touch .venv/.ready
+	@touch $(VENV)/.ready
 
 # The browser tests need a browser and fonts. Without root they say so and are skipped.
 .PHONY: chromium
