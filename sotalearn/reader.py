@@ -77,7 +77,7 @@ def endings()->frozenset: # such as '.jpg', in small letters
 def _image_of(pixels):
     "An array or a tensor (h, w), (h, w, channels) or (channels, h, w) as a PIL image."
     if hasattr(pixels, 'detach'): pixels = pixels.detach().cpu().numpy()
-    if pixels.ndim not in (2, 3): raise ValueError(f'its shape is {pixels.shape}')
+    if pixels.ndim not in (2, 3) or 0 in pixels.shape: raise ValueError(f'its shape is {pixels.shape}')
     if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4) and pixels.shape[2] not in (1, 3, 4):
         pixels = pixels.transpose(1, 2, 0)
     if pixels.ndim == 3 and pixels.shape[2] == 1: pixels = pixels[..., 0]
@@ -113,7 +113,7 @@ def read_picture(source, # path, bytes, file object, PIL image, array or tensor 
     "A picture as a person would see it, and the same one whichever way it comes in; a `ValueError` if it is none."
     try:
         if isinstance(source, Image.Image): return to_rgb(source)
-        if hasattr(source, 'ndim'): return to_rgb(_image_of(source))
+        if hasattr(source, 'dtype'): return to_rgb(_image_of(source))           # a memoryview has none: a file's bytes
         with _opened(source) as image:
             if hasty: image.draft('L', (1, 1))
             return to_rgb(image)

@@ -50,7 +50,7 @@ def mine(tmp_path): return make_folder(tmp_path/'mine')
 def sources(file):
     "The same file in each way that it may come in."
     return dict(path=file, text=str(file), bytes=file.read_bytes(), memory=io.BytesIO(file.read_bytes()),
-                opened=open(file, 'rb'), PIL=Image.open(file))
+                opened=open(file, 'rb'), PIL=Image.open(file), upload=memoryview(file.read_bytes()))       # the last by ipywidgets
 
 
 def save(image, kind):
@@ -125,7 +125,7 @@ def test_pixels_in_memory():
     assert np.asarray(read_picture(holes[:, :2]))[..., 0].tolist() == [[0, 127]] and read_picture(holes).size == (3, 1)
 
 
-@pytest.mark.parametrize('source', [b'', b'not a picture', 3, None, np.zeros((2, 2, 7)), np.zeros(3), [], 'no/such.jpg'])
+@pytest.mark.parametrize('source', [b'', b'not a picture', memoryview(b'none'), 3, None, np.zeros((2, 2, 7)), np.zeros((0, 4, 3), np.uint8), np.zeros(3), [], 'no/such.jpg'])
 def test_what_is_no_picture_is_said_in_one_sentence(source):
     with pytest.raises(ValueError) as caught: read_picture(source)
     assert 'cannot be read as a picture' in str(caught.value) and '\n' not in str(caught.value)
@@ -144,6 +144,7 @@ def test_endings_do_not_depend_on_the_systems_table(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize('kind, value', [('Path', Path), ('text', str), ('bytes', Path.read_bytes),
+                                         ('upload', lambda file: memoryview(file.read_bytes())),
                                          ('PIL', PILImage.create), ('array', lambda file: np.asarray(Image.open(file)))])
 @pytest.mark.parametrize('cache', [True, False])
 def test_a_learner_predicts_whatever_fastai_takes(mine, kind, value, cache):
