@@ -674,6 +674,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'sotalearn.recipes.Technique.of': ('tools/recipes.html#technique.of', 'sotalearn/recipes.py'),
                                    'sotalearn.recipes._cells': ('tools/recipes.html#_cells', 'sotalearn/recipes.py'),
                                    'sotalearn.recipes._is_installed': ('tools/recipes.html#_is_installed', 'sotalearn/recipes.py'),
+                                   'sotalearn.recipes._is_number': ('tools/recipes.html#_is_number', 'sotalearn/recipes.py'),
                                    'sotalearn.recipes._kept_beside': ('tools/recipes.html#_kept_beside', 'sotalearn/recipes.py'),
                                    'sotalearn.recipes._runs_in': ('tools/recipes.html#_runs_in', 'sotalearn/recipes.py'),
                                    'sotalearn.recipes._small_first': ('tools/recipes.html#_small_first', 'sotalearn/recipes.py'),

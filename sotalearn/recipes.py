@@ -302,8 +302,8 @@ def _cells(path):
     if not path.exists() or not path.stat().st_size: return []
     try: rows = list(csv.reader(io.StringIO(read_text(path), newline='')))
     except (ValueError, csv.Error): rows = []                      # not UTF-8, or no table at all
-    columns = rows[0] if rows else []
-    if 'seed' in columns: return rows
+    columns = [name.strip() for name in rows[0]] if rows else []
+    if 'seed' in columns: return [columns, *rows[1:]]
     signs = {';': ', with semicolons between its cells', '\t': ', with tabs between its cells'}
     between = next((told for sign, told in signs.items() if 'seed' in ','.join(columns).split(sign)), '')
     raise ValueError('results must be a results table in UTF-8 with commas between its cells, '
@@ -361,6 +361,14 @@ def _kept_beside(path, text):
 
 
 _DECIMAL_COMMA = re.compile(r'-?\d+,\d+')
+_NUMBERS = {field.name for field in fields(Recipe) if field.type in (int, float)} | {
+    *MEASURED} - {'how', 'device', 'versions', 'commit', 'date'}
+
+
+def _is_number(cell):
+    "Is it one to pandas, too?"
+    with suppress(ValueError): return cell.isascii() and '_' not in cell and float(cell) is not None
+    return False
 
 
 def _runs_in(path):
@@ -372,6 +380,8 @@ def _runs_in(path):
         for name, cell in zip(columns, row):
             if _DECIMAL_COMMA.fullmatch(cell):
                 raise ValueError(f'results must have decimal points, got {cell!r} in column {name} of {str(path)!r}')
+            if name in _NUMBERS and cell.strip() and not _is_number(cell):          # '51%', or a formula's '#DIV/0!'
+                raise ValueError(f'results must have plain numbers, got {cell!r} in column {name} of {str(path)!r}')
     return columns, runs
 
 

@@ -90,11 +90,12 @@ def settings_text(language:str='en', # 'en' or 'zh'
 
 def _read_settings(path):
     "The lines of the [sotalearn] section of `path` as a dict, or None if the file has no such section."
-    parser = configparser.ConfigParser(interpolation=None)
+    parser = configparser.ConfigParser(interpolation=None, delimiters=('=', ':', '＝', '：'))       # as Chinese keyboards type
     text = read_text(path)
     try: parser.read_string(text, source=path.name)
     except configparser.Error as e:
-        raise ValueError(f'{path.name}: {" ".join(str(e).split())}') from None
+        line = getattr(e, 'lineno', None) or e.errors[0][0]
+        raise ValueError(f"{path.name}: line {line} must be a setting like 'epochs = 5' that no line above has set") from None
     return dict(parser[_SECTION]) if parser.has_section(_SECTION) else None
 
 

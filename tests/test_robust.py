@@ -157,6 +157,20 @@ def test_decimal_commas_are_named(tmp_path):
     with pytest.raises(ValueError, match="must have decimal points, got '0,51' in column accuracy"): read_runs(table)
 
 
+def test_headings_are_read_with_their_blanks(tmp_path):
+    table = table_of(tmp_path)
+    table.write_text(table.read_text().replace(',accuracy,', ', accuracy ,'))
+    assert read_runs(table).accuracy.tolist() == [.51, .52]
+
+
+@pytest.mark.parametrize('cell', ['51%', '51 %', '#DIV/0!', "'0.51", '0.51 (best)', '٠.٥١', '0_51'])
+def test_what_a_spreadsheet_made_of_a_number_is_named(tmp_path, cell):
+    table = table_of(tmp_path)
+    table.write_text(table.read_text().replace('0.51', cell), encoding='utf-8')
+    with pytest.raises(ValueError) as caught: read_runs(table)
+    assert f'must have plain numbers, got {cell!r} in column accuracy' in str(caught.value)
+
+
 def test_comparing_does_not_stop_at_a_note(tmp_path, mine):
     base = Recipe(dataset=str(mine), size=32, epochs=1, bs=4)
     for seed in (1, 2): append_run(dict(vars(base), seed=seed, split='', accuracy=.5, accuracy_tta=''), tmp_path/'runs.csv')

@@ -3,6 +3,7 @@ import threading
 
 import pytest
 
+from sotalearn.catalogue import in_chinese
 from sotalearn.files import write_atomic
 from sotalearn.settings import LANGUAGES, Settings, find_settings, results_path, settings, settings_text
 
@@ -64,3 +65,16 @@ def test_readers_never_see_half_a_file(tmp_path):
 def test_a_section_in_a_comment_is_none(tmp_path, no_environment):
     (tmp_path/'settings.ini').write_text('# [sotalearn]\n[other]\nepochs = 3\n')
     assert settings(tmp_path).epochs == 5
+
+
+@pytest.mark.parametrize('line', ['epochs＝7', 'epochs：７', 'EPOCHS: 7'])
+def test_a_line_is_read_as_a_chinese_keyboard_types_it(tmp_path, no_environment, line):
+    (tmp_path/'settings.ini').write_text(f'[sotalearn]\n{line}\n', encoding='utf-8')
+    assert settings(tmp_path).epochs == 7
+
+
+@pytest.mark.parametrize('lines, at', [('epochs 7', 2), ('epochs = 7\nsize = 32\nepochs = 7', 4), ('[sotalearn]\nepochs = 7', 2)])
+def test_a_line_that_is_no_setting_is_told_by_its_number_in_both_languages(tmp_path, no_environment, lines, at):
+    (tmp_path/'settings.ini').write_text(f'[sotalearn]\n{lines}\n', encoding='utf-8')
+    with pytest.raises(ValueError, match=f"settings.ini: line {at} must be a setting like 'epochs = 5'") as caught: settings(tmp_path)
+    assert f'第 {at} 行必须是' in in_chinese(str(caught.value))
