@@ -1,6 +1,6 @@
-"""Keeps the course's catalogue whole: what the code says in English, and its Chinese twin.
+"""Keeps the course's catalogues whole: what the code says in English, what stands beside it, and their Chinese twins.
 
-    python docs/catalogue.py      adds the sentences that it lacks, drops those that nothing says, names those without a twin
+    python docs/catalogue.py      adds the sentences that they lack, drops those that nothing says, names those without a twin
 """
 import ast, json, re, sys
 from pathlib import Path
@@ -8,16 +8,21 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+import nbformat
 from fastcore.docments import docments
 
 from sotalearn.catalogue import read_catalogue
+from sotalearn.languages import pieces
 
 PACKAGE = HERE.parent/'sotalearn'
 CATALOGUE = PACKAGE/'locale'/'zh_CN'/'LC_MESSAGES'/'sotalearn.po'
-HEAD = '''# The Chinese of what the code says in English: docs/catalogue.py keeps it whole.
+CHAPTERS, REMARKS = (CATALOGUE.with_name(f'{name}.po') for name in ('chapters', 'api'))
+HEAD = '''# {}: docs/catalogue.py keeps it whole.
 msgid ""
 msgstr "Language: zh_CN\\nContent-Type: text/plain; charset=UTF-8\\n"
 '''
+TOLD = {CATALOGUE: 'The Chinese of what the code says in English',
+        REMARKS: 'The Chinese of the docstrings and comments in the code behind the chapters'}
 # What Python's own argparse says to a learner, with our kind of gaps.
 ARGPARSE = ('usage: ', 'positional arguments', 'options', 'show this help message and exit',
             "show program's version number and exit", 'the following arguments are required: {names}',
@@ -25,6 +30,17 @@ ARGPARSE = ('usage: ', 'positional arguments', 'options', 'show this help messag
             'unrecognized arguments: {words}', 'ambiguous option: {option} could match {options}',
             'ignored explicit argument {value}', 'not allowed with argument {option}')
 _PARSES = ('add_argument', 'add_parser', '_Parser')
+
+# What Python's configparser says of a settings.ini, behind its name and in one line.
+CONFIGPARSER = ('{file}: While reading from {source} [line {line}]: option {option} in section {section} already exists',
+                '{file}: While reading from {source} [line {line}]: section {section} already exists',
+                '{file}: Source contains parsing errors: {source} [line {line}]: {text}',
+                '{file}: File contains no section headers. file: {source}, line: {line} {text}')
+# What fastai says of the parameters that `sotalearn.loading.KeptDL` has from it.
+FASTAI = ('Map- or iterable-style dataset from which to load the data', 'Whether to shuffle data', 'Size of batch',
+          'Number of CPU cores to use in parallel (default: All available up to 16)', 'Whether to print verbose logs',
+          'Whether to run `setup()` for batch transform(s)',
+          'Takes output of `sample` as input, and returns batches of data. Does not apply `after_batch`.')
 
 
 def template(node:ast.AST)->str: # None if the node is no text
@@ -54,6 +70,11 @@ def is_sentence(text:str)->bool:
     return bool(re.search('[A-Za-z]{3}', re.sub(r'\{[^{}]*\}', '', text))) and ' ' in text.strip()
 
 
+def has_words(text:str)->bool:
+    "Does a remark say more than code?"
+    return bool(re.search('[A-Za-z]{2}', re.sub('`[^`]*`', '', text)))
+
+
 def _said(tree):
     "What a module says to whoever uses it: its errors, what it passes to `say` alone, and its help."
     for node in ast.walk(tree):
@@ -74,7 +95,7 @@ def trees()->dict: # {path below the package: syntax tree}
 def sentences()->dict: # {English: the module that says it}
     "All that the course says in English alone."
     from sotalearn.recipes import Recipe
-    found = {text: 'argparse' for text in ARGPARSE}
+    found = {text: 'argparse' for text in ARGPARSE} | {text: 'configparser' for text in CONFIGPARSER}
     found |= {comment: 'recipes.py' for name, comment in docments(Recipe).items() if comment and name != 'return'}
     for module, tree in trees().items(): found |= {text: module for text in _said(tree) if text.strip()}
     return found
@@ -85,29 +106,53 @@ def literals()->set:
     return {text for tree in trees().values() for node in ast.walk(tree) if (text := template(node))}
 
 
+def remarks()->dict: # {English: the notebook that has it}
+    "The docstrings and comments in the code behind the chapters, which the reference, `?` and the site show."
+    known = [read_catalogue(CHAPTERS.read_text(encoding='utf-8'), kind) for kind in ('comment', 'docstring')]
+    known = set().union(sentences(), *known)
+    found = {text: notebook for notebook, text in _remarks() if has_words(text) and text not in known}
+    return found | {text: 'fastai' for text in FASTAI}
+
+
+def _remarks():
+    for folder in ('tools', 'demos'):
+        for path in sorted((HERE.parent/'nbs'/folder).glob('*.ipynb')):
+            for cell in nbformat.read(path, as_version=4).cells:
+                shown = cell.cell_type == 'code' and not re.search(r'^#\| *hide\b', cell.source, flags=re.M)
+                found = pieces(cell.source) if shown else ()
+                yield from ((f'{folder}/{path.stem}', text) for *_, kind, text in found if kind != 'sentence')
+
+
 def as_text(entries:dict, # {English: (module, Chinese)}
+            path:Path, # whose head it gets
            )->str:
     "A gettext catalogue."
     def quoted(text): return json.dumps(text, ensure_ascii=False)
     parts = [f'#: {module}\nmsgid {quoted(text)}\nmsgstr {quoted(twin)}\n'
              for text, (module, twin) in sorted(entries.items(), key=lambda entry: (entry[1][0], entry[0]))]
-    return '\n'.join([HEAD, *parts])
+    return '\n'.join([HEAD.format(TOLD[path]), *parts])
 
 
 def renewed(twins:dict, # {English: Chinese}
             wanted:dict, # {English: module}
-            known:set, # all texts of the code
+            known:set=frozenset(), # texts of the code, which may be parts of sentences
            )->dict: # {English: (module, Chinese)}
     "All that is wanted, and what else the code still has; their twins are kept."
     parts = {text: 'parts' for text in twins if text in known}
     return {text: (module, twins.get(text, '')) for text, module in (parts | wanted).items()}
 
 
+def kept_whole()->dict: # {path: entries}
+    "Both catalogues as they should be."
+    def known(path): return read_catalogue(path.read_text(encoding='utf-8'))
+    return {CATALOGUE: renewed(known(CATALOGUE), sentences(), literals()), REMARKS: renewed(known(REMARKS), remarks())}
+
+
 def main():
-    entries = renewed(read_catalogue(CATALOGUE.read_text(encoding='utf-8')), sentences(), literals())
-    CATALOGUE.write_text(as_text(entries), encoding='utf-8')
-    for text, (module, twin) in entries.items():
-        if not twin: print(f'{module}: {text!r} has no twin')
+    for path, entries in kept_whole().items():
+        path.write_text(as_text(entries, path), encoding='utf-8')
+        for text, (module, twin) in entries.items():
+            if not twin: print(f'{module}: {text!r} has no twin')
 
 
 if __name__ == '__main__': main()

@@ -12,7 +12,7 @@ WORDS = dict(
             glossary='Glossary', tools='How the course works', api='API reference', start='Begin with chapter {}',
             measured='See what was measured', taught='Taught in', written='Written in', module='module',
             about='what it holds', run='opens the course in JupyterLab', test='runs every test of it',
-            get='fetches the course', api_note='', lead_tools='The course is made with tools of its own. '
+            get='fetches the course', lead_tools='The course is made with tools of its own. '
             'These are their notebooks: code, tests and why.',
             api_lead='Every public function, from its own docstring, with the chapter that teaches it.',
             groups={'': 'Chapters', 'tools': 'Tools', 'demos': 'Demos', 'questions': 'Questions and exercises'}),
@@ -21,7 +21,6 @@ WORDS = dict(
             measured='看实测结果', taught='讲解见', written='写在', module='模块',
             about='内容', run='在 JupyterLab 里打开课程', test='运行全部测试',
             get='下载课程', lead_tools='本课程用到一些自己的工具。下面是它们的笔记本：代码、测试和缘由。',
-            api_note='学习者会导入的函数，说明都是中文；只供课程内部使用的，说明仍是英文。每一项都链接到写它的笔记本。',
             api_lead='全部公开函数：说明取自代码里的文档字符串，并附上讲解它的章节。',
             groups={'': '章节', 'tools': '工具', 'demos': '演示', 'questions': '问题与练习'}))
 _CHAPTER_COLOURS = dict(progressive='resizing', test='tta', label='smoothing')      # by the first word of the name
@@ -147,8 +146,7 @@ def _module_page(module, notebook, language, pages):
     words = WORDS[language]
     link = f'{words["written" if origins.folder_of(notebook) else "taught"]} :doc:`/{notebook}`'
     names = [f'   {name}' for name in origins.public(module)]
-    note = words['api_note'] if origins.folder_of(notebook) else ''
-    lines = [module, '='*len(module), '', note, '', link if notebook in pages else '', '',
+    lines = [module, '='*len(module), '', link if notebook in pages else '', '',
              f'.. currentmodule:: sotalearn.{module}', '', '.. autosummary::', '   :nosignatures:', '', *names, '',
              f'.. automodule:: sotalearn.{module}', '   :members:', '   :member-order: bysource', '']
     return '\n'.join(lines)
@@ -172,7 +170,7 @@ def api_pages(language:str, # 'en' or 'zh'
     "The reference: a page a module, and one that lists them by where they are written."
     words, modules = WORDS[language], origins.modules()
     made = {module: _module_page(module, notebook, language, pages) for module, notebook in modules.items()}
-    index = [*_heading(words['api'], '='), words['api_lead'], words['api_note'], '']
+    index = [*_heading(words['api'], '='), words['api_lead'], '']
     for folder, title in words['groups'].items():
         group = {module: notebook for module, notebook in modules.items() if origins.folder_of(notebook) == folder}
         if group: index += [*_heading(title, '-'), *_module_table(language, group, pages)]

@@ -12,7 +12,7 @@ from importlib.resources import files
 from inspect import cleandoc
 from itertools import accumulate
 
-from .catalogue import in_chinese, read_catalogue
+from .catalogue import catalogue, in_chinese, read_catalogue
 from .settings import say
 
 # %% ../nbs/tools/languages.ipynb #d4a090fb
@@ -22,8 +22,9 @@ _PLACE = 'locale/zh_CN/LC_MESSAGES/chapters.po'
 @cache
 def twins(kind:str, # 'comment', 'docstring', 'sentence', 'label' or 'output'
          )->dict: # {English: Chinese}
-    "The entries of one kind in the catalogue of the chapters."
-    return read_catalogue((files('sotalearn')/_PLACE).read_text(encoding='utf-8'), kind)
+    "The entries of one kind; for comments and docstrings those from behind the chapters, too."
+    behind = {**catalogue(), **catalogue('api')} if kind in ('comment', 'docstring') else {}
+    return behind | read_catalogue((files('sotalearn')/_PLACE).read_text(encoding='utf-8'), kind)
 
 
 @cache

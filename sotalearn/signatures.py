@@ -10,7 +10,6 @@ import inspect, re
 from functools import cache
 from typing import NamedTuple
 
-from .catalogue import catalogue
 from .settings import reader_language
 
 # %% ../nbs/tools/signatures.ipynb #fbf2fc58
@@ -60,7 +59,7 @@ def _default(default):
 def _explanations():
     "{English: Chinese} of docstrings and comments."
     from sotalearn.languages import twins
-    return {**catalogue(), **catalogue('api'), **twins('comment'), **twins('docstring')}
+    return {**twins('docstring'), **twins('comment')}
 
 
 def explained(text:str, # a docstring, or the comment beside a parameter

@@ -23,11 +23,24 @@ HAN = re.compile(r'[\u4e00-\u9fff]')
 ENGLISH = re.compile(r"(?<![-\w./=`{])[A-Za-z][a-z']+(?: (?:[A-Za-z][a-z']+|a\b)){2,}")
 
 
-def test_every_sentence_has_a_twin_and_none_is_left_over():
-    missing = sorted(set(catalogue.sentences()) - set(TWINS))
+@pytest.mark.parametrize('path', [catalogue.CATALOGUE, catalogue.REMARKS], ids=lambda path: path.stem)
+def test_every_sentence_has_a_twin_and_none_is_left_over(path):
+    entries = catalogue.kept_whole()[path]
+    missing = [f'{place}: {text}' for text, (place, twin) in entries.items() if not twin]
     assert not missing, 'python docs/catalogue.py adds these; write their Chinese there'
-    entries = catalogue.renewed(TWINS, catalogue.sentences(), catalogue.literals())
-    assert catalogue.CATALOGUE.read_text(encoding='utf-8') == catalogue.as_text(entries), 'python docs/catalogue.py'
+    assert path.read_text(encoding='utf-8') == catalogue.as_text(entries, path), 'python docs/catalogue.py'
+
+
+def test_a_remark_without_a_twin_would_be_found():
+    remarks = catalogue.remarks()
+    assert remarks['The sentences of a catalogue.'] == 'tools/catalogue' and 'Size of batch' in remarks
+    assert len(remarks) > 1500 and catalogue.has_words('in pixels') and not catalogue.has_words('`blend`, (n, 3)')
+
+
+def test_the_chinese_of_a_remark_has_its_code_and_says_no_english():
+    for english, chinese in catalogue.read_catalogue(catalogue.REMARKS.read_text(encoding='utf-8')).items():
+        assert set(re.findall('`([^`]+)`', english)) <= set(re.findall('`([^`]+)`', chinese)), english
+        assert HAN.search(chinese) or not re.search('[A-Za-z]{3} [a-z]{2}', english), english
 
 
 def test_a_sentence_without_a_twin_would_be_found():
@@ -121,7 +134,7 @@ def test_help_in_chinese_stays_within_the_terminal(nowhere, monkeypatch, capsys)
     monkeypatch.setenv('COLUMNS', '80')
     with pytest.raises(SystemExit): main(['train', '--help', '--lang', 'zh'])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) > 30
+    assert len(lines) > 30 and '选项：' in lines
     for line in lines:
         assert sum(1 + (unicodedata.east_asian_width(sign) in 'WF') for sign in line) <= 80, line
         assert not re.match(r'\s*[，。；：）”]', line), line
