@@ -755,6 +755,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'sotalearn.school.cli._Help._split_lines': ( 'tools/cli.html#_help._split_lines',
                                                                                    'sotalearn/school/cli.py'),
                                       'sotalearn.school.cli._Help.add_usage': ('tools/cli.html#_help.add_usage', 'sotalearn/school/cli.py'),
+                                      'sotalearn.school.cli._Help.format_help': ( 'tools/cli.html#_help.format_help',
+                                                                                  'sotalearn/school/cli.py'),
                                       'sotalearn.school.cli._Help.start_section': ( 'tools/cli.html#_help.start_section',
                                                                                     'sotalearn/school/cli.py'),
                                       'sotalearn.school.cli._Parser': ('tools/cli.html#_parser', 'sotalearn/school/cli.py'),

@@ -123,7 +123,7 @@ def test_a_row_is_run_again(measured, monkeypatch, capsys):
     assert asked.pop() == (replace(measured, seed=5, size=16, bf16=False), dict(resume=False, plain=True))
     assert main(['train', '--like', '2026-02']) == 0 and asked.pop()[0].smoothing == .1
     capsys.readouterr()
-    for wanted, told in (('4', "(c1 to 3) or the date of one, got '4'"),
+    for wanted, told in (('4', "(c1 … 3) or the date of one, got '4'"),
                          ('2026-01-02', 'of which there are 2: rows 1, 2')):
         assert main(['train', '--like', wanted]) == 2 and told in capsys.readouterr().err
     assert not asked

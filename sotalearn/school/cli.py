@@ -218,7 +218,7 @@ def _recipe_like(wanted):
     if len(dated):
         raise ValueError(f'like must be a date of one run, got {wanted!r}, of which there are {len(dated)}: '
                          f'rows {", ".join(dated.index[:9])}')
-    names = f'{runs.index[0]} to {runs.index[-1]}' if len(runs) else 'none yet'
+    names = f'{runs.index[0]} … {runs.index[-1]}' if len(runs) else 'none yet'
     raise ValueError(f'like must be a row of `sotalearn results` ({names}) or the date of one, got {wanted!r}')
 
 
@@ -288,6 +288,8 @@ class _Help(argparse.HelpFormatter):
     def _get_help_string(self, action): return say(action.help)
 
     def _split_lines(self, text, width): return _lines(' '.join(text.split()), width)
+
+    def format_help(self): return super().format_help().replace(':\n', say(':\n', '：\n'))
 
     def _fill_text(self, text, width, indent): return '\n'.join(indent + line for line in text.split('\n'))
 
