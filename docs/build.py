@@ -151,7 +151,8 @@ def write_sources(work:Path, language:str, made:dict, told:dict):
     for path in target.rglob('*.html'):
         if path.relative_to(target).as_posix() not in kept: path.unlink()
     # Sphinx cannot know that every page depends on these.
-    frame, memory = fingerprint(HERE/'conf.py', HERE/'docstrings.py', folder/'pages.json'), doctrees/'made-with'
+    frame = fingerprint(HERE/'conf.py', HERE/'docstrings.py', ROOT/'sotalearn'/'locale', folder/'pages.json')
+    memory = doctrees/'made-with'
     if not memory.exists() or memory.read_text() != frame:
         shutil.rmtree(doctrees, ignore_errors=True)
         write_atomic(memory, frame)
