@@ -36,11 +36,17 @@ CONFIGPARSER = ('{file}: While reading from {source} [line {line}]: option {opti
                 '{file}: While reading from {source} [line {line}]: section {section} already exists',
                 '{file}: Source contains parsing errors: {source} [line {line}]: {text}',
                 '{file}: File contains no section headers. file: {source}, line: {line} {text}')
-# What fastai says of the parameters that `sotalearn.loading.KeptDL` has from it.
+# What fastai says of the parameters that the classes of `sotalearn.loading` have from it.
 FASTAI = ('Map- or iterable-style dataset from which to load the data', 'Whether to shuffle data', 'Size of batch',
           'Number of CPU cores to use in parallel (default: All available up to 16)', 'Whether to print verbose logs',
           'Whether to run `setup()` for batch transform(s)',
-          'Takes output of `sample` as input, and returns batches of data. Does not apply `after_batch`.')
+          'Takes output of `sample` as input, and returns batches of data. Does not apply `after_batch`.',
+          'Affine transformations function for a batch', 'Coordinate transformations function for a batch',
+          'Output size, duplicated if one value is specified', 'Final size, duplicated if one value is specified',
+          'PyTorch `F.grid_sample` interpolation', 'PyTorch `F.grid_sample` align_corners', 'A `PadMode`',
+          'Resample mode for mask', 'Interpolation mode for `TensorMask`', 'Range of width over height of the output',
+          'Minimum scale of the crop, in relation to image area', 'Maximum scale of the crop, in relation to image area',
+          'Scale of the crop for the validation set, in relation to image area')
 
 
 def template(node:ast.AST)->str: # None if the node is no text

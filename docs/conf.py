@@ -47,6 +47,7 @@ myst_dmath_double_inline = True
 autosummary_generate = False
 autodoc_typehints = 'none'
 autodoc_preserve_defaults = True
+autodoc_inherit_docstrings = False
 autoclass_content = 'class'
 add_module_names = False
 default_role = 'ours'
@@ -124,8 +125,9 @@ def tell_all(app, what, name, obj, options, lines):
 
 
 def skip_fields(app, what, name, obj, skip, options):
-    "The fields of a named tuple stand among its parameters."
-    return True if type(obj).__name__ == '_tuplegetter' else None
+    "The fields of a named tuple stand among its parameters; what another library gives a class, it tells of itself."
+    theirs = what == 'class' and callable(obj) and not str(getattr(obj, '__module__', '')).startswith('sotalearn')
+    return True if theirs or type(obj).__name__ == '_tuplegetter' else None
 
 
 # ------------------------------------------------------------ pages

@@ -76,7 +76,7 @@ class Demo(anywidget.AnyWidget):
     _esm = _SCRIPT
     _ipython_display_ = None      # ipywidgets 7 has one, which would keep IPython from asking for the HTML
     spec = traitlets.Dict().tag(sync=True)
-    note = traitlets.Unicode(help='the last sentence about a value that was not allowed').tag(sync=True)
+    note = traitlets.Unicode().tag(sync=True)      # the last sentence about a value that was not allowed
 
     _drawn = OrderedDict()        # pages of all demos, the last used at the end
     _lock = threading.RLock()     # ipywidgets 8 calls handlers on a thread of its own
