@@ -124,8 +124,7 @@ def _remarks():
     for folder in ('tools', 'demos'):
         for path in sorted((HERE.parent/'nbs'/folder).glob('*.ipynb')):
             for cell in nbformat.read(path, as_version=4).cells:
-                shown = cell.cell_type == 'code' and not re.search(r'^#\| *hide\b', cell.source, flags=re.M)
-                found = pieces(cell.source) if shown else ()
+                found = pieces(cell.source) if cell.cell_type == 'code' else ()
                 yield from ((f'{folder}/{path.stem}', text) for *_, kind, text in found if kind != 'sentence')
 
 

@@ -90,7 +90,7 @@ ENGLISH = re.compile(r"[A-Za-z][a-z'’]+(?:[ ,;:]+[A-Za-z'’]{2,}){2,}")      
 # Names and quotations, English that explains a term, what other programs say, and Python's way to show a value.
 QUOTED = re.compile(r"Chan, Golub and LeVeque|\w+ et al|“[^”]*”|\*[A-Z][^*]+\*|（[A-Za-z -]+[，）]|https?://\S+|"
                     r"mat1 and mat2 shapes cannot be multiplied|name '\w+' is not defined|sotalearn data \S+|"
-                    r"Wrong image height! Expected \d+ but got \d+|cannot identify image file|did you mean '|"
+                    r"`[^`]*`|Wrong image height! Expected \d+ but got \d+|cannot identify image file|did you mean '|"
                     r"a comment that nobody has translated|必须是 [\w, -]+ 之一|"
                     r"\w+\((?:\w+=.*)+\)|[\[(](?:'[^']*'(?:, )?)+[\])]|[\[({]+'?[\w.]+'?[],:].*|\w+: (?:float|int) = ")
 
