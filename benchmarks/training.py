@@ -15,10 +15,11 @@ one batch that is there already: what is left when loading, augmentation and the
 
 `--what six`: three recipes with two seeds each, by `compare(…, jobs='auto')`, all that it takes to start processes and to
 judge the models included, against the notes' code for the same six, one after another. Beside it the memory that a run's
-process takes for itself at most (Linux): what it shares with no other, and without the kept pictures that it has mapped.
+process takes for itself at most (Linux): what it has written. Libraries and kept pictures that it only reads can be
+dropped at any time, and do not count.
 """
 import argparse, json, os, statistics, subprocess, sys, tempfile, threading, time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -119,15 +120,15 @@ def one_run(recipe:Recipe, # at one size
 
 
 class Memory:
-    "Watches inside a `with` how much memory this process's children take at most, each for itself."
+    "Watches inside a `with` how much memory each of this process's children has written at most."
     def __init__(self): self.peaks, self.over = {}, threading.Event()
 
     def _look(self):
         for child in psutil.Process().children(recursive=True):
-            try: maps = child.memory_maps()
-            except psutil.Error: continue                       # it is gone
-            used = sum(part.private_clean + part.private_dirty for part in maps if not part.path.endswith('.pictures'))
-            self.peaks[child.pid] = max(used, self.peaks.get(child.pid, 0))
+            with suppress(OSError, StopIteration):              # it is gone
+                lines = Path(f'/proc/{child.pid}/smaps_rollup').read_text().splitlines()
+                written = next(int(line.split()[1]) for line in lines if line.startswith('Private_Dirty'))
+                self.peaks[child.pid] = max(1024*written, self.peaks.get(child.pid, 0))
 
     def _watch(self):
         while not self.over.wait(2): self._look()
