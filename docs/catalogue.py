@@ -31,11 +31,6 @@ ARGPARSE = ('usage: ', 'positional arguments', 'options', 'show this help messag
             'ignored explicit argument {value}', 'not allowed with argument {option}')
 _PARSES = ('add_argument', 'add_parser', '_Parser')
 
-# What Python's configparser says of a settings.ini, behind its name and in one line.
-CONFIGPARSER = ('{file}: While reading from {source} [line {line}]: option {option} in section {section} already exists',
-                '{file}: While reading from {source} [line {line}]: section {section} already exists',
-                '{file}: Source contains parsing errors: {source} [line {line}]: {text}',
-                '{file}: File contains no section headers. file: {source}, line: {line} {text}')
 # What fastai says of the parameters that the classes of `sotalearn.loading` have from it.
 FASTAI = ('Map- or iterable-style dataset from which to load the data', 'Whether to shuffle data', 'Size of batch',
           'Number of CPU cores to use in parallel (default: All available up to 16)', 'Whether to print verbose logs',
@@ -101,7 +96,7 @@ def trees()->dict: # {path below the package: syntax tree}
 def sentences()->dict: # {English: the module that says it}
     "All that the course says in English alone."
     from sotalearn.recipes import Recipe
-    found = {text: 'argparse' for text in ARGPARSE} | {text: 'configparser' for text in CONFIGPARSER}
+    found = {text: 'argparse' for text in ARGPARSE}
     found |= {comment: 'recipes.py' for name, comment in docments(Recipe).items() if comment and name != 'return'}
     for module, tree in trees().items(): found |= {text: module for text in _said(tree) if text.strip()}
     return found

@@ -90,12 +90,14 @@ def settings_text(language:str='en', # 'en' or 'zh'
 
 def _read_settings(path):
     "The lines of the [sotalearn] section of `path` as a dict, or None if the file has no such section."
-    parser = configparser.ConfigParser(interpolation=None, delimiters=('=', ':', '＝', '：'))       # as Chinese keyboards type
+    signs = ('=', ':', '＝', '：')       # as Chinese keyboards type, too
+    parser = configparser.ConfigParser(interpolation=None, delimiters=signs)
     text = read_text(path)
     try: parser.read_string(text, source=path.name)
     except configparser.Error as e:
         line = getattr(e, 'lineno', None) or e.errors[0][0]
-        raise ValueError(f"{path.name}: line {line} must be a setting like 'epochs = 5' that no line above has set") from None
+        raise ValueError(f"{path.name}: line {line} must be a setting like 'epochs = 5' "
+                         'that no line above has set') from None
     return dict(parser[_SECTION]) if parser.has_section(_SECTION) else None
 
 
