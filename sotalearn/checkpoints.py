@@ -64,8 +64,8 @@ def run_facts(recipe:Recipe, # its seed included
     files = choose_images(folder, recipe.train_images, recipe.seed)
     pictures = '\n'.join(f'{file.relative_to(folder).as_posix()} {file.stat().st_size}' for file in files)
     versions = ', '.join(f'{name} {version(name)}' for name in ('torch', 'fastai', 'sotalearn'))
-    return dict(recipe=asdict(recipe), pictures=sha256(os.fsencode(pictures)).hexdigest(), versions=versions, plain=plain,
-                processes=max(1, num_distrib()))
+    return dict(recipe=asdict(recipe), pictures=sha256(os.fsencode(pictures)).hexdigest(), versions=versions,
+                plain=plain, processes=max(1, num_distrib()))
 
 
 def checkpoint_path(facts:dict, # from `run_facts`

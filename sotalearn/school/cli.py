@@ -41,7 +41,7 @@ def free_port(port:int=None, # the one the learner wants, from 1 to 65535; the f
 
 def _jupyter_environment(folder, token):
     "The environment JupyterLab is started in: its token, no news banner, and threads that do not fight over the cores."
-    config = folder/'.sotalearn'/'jupyter'                 # comes before the user's own, where a token may be turned off
+    config = folder/'.sotalearn'/'jupyter'                # comes before the user's own, where a token may be turned off
     secret = config/'jupyter_server_config.json'
     quiet = {'disabledExtensions': {'@jupyterlab/apputils-extension:announcements': True}}
     write_atomic(config/'labconfig'/'page_config.json', json.dumps(quiet))
