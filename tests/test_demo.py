@@ -13,7 +13,7 @@ from sotalearn.demos.base import Demo, demo
 from sotalearn.demos.controls import Choice, Slider
 from sotalearn.demos.mixup import alpha_demo, mixup_demo
 from sotalearn.demos.normalization import normalization_demo
-from sotalearn.demos.page import Layout, Page
+from sotalearn.demos.page import PHONE, Layout, Page
 from sotalearn.demos import pictures as demo_pictures
 from sotalearn.demos.pictures import own_pictures
 from sotalearn.demos.resizing import resizing_demo
@@ -76,7 +76,7 @@ def test_values_that_are_not_allowed_are_refused_in_a_sentence(square):
 @pytest.mark.parametrize('content', [
     None, [], 'x'*10_000_000, 7, {}, {'ask': None}, {'ask': {'side': 5}}, {'ask': {'side': 'NaN', 'kind': 'square'}},
     {'ask': {'side': None, 'kind': 'square'}}, {'ask': {'side': 5, 'kind': ['square']*1_000_000}}, {'do': 'x'},
-    {'ask': {str(i): i for i in range(100_000)}}, {'ask': {'side': 5, 'kind': 'square'}, 'density': 1e9},
+    {'ask': {str(i): i for i in range(100_000)}}, {'ask': {'side': 5, 'kind': 'square'}, 'narrow': 1}, {'ask': {'side': 5, 'kind': 'square'}, 'density': 1e9},
     {'ask': {'side': 5, 'kind': 'square'}, 'density': ['x'*10_000_000]}, {'ask': {'side': 5, 'kind': 'square'}, 'more': 1}], ids=lambda content: str(content)[:30])
 def test_messages_that_make_no_sense_get_a_sentence(square, content):
     square._handle_custom_msg(content, [])
@@ -111,7 +111,7 @@ def test_a_page_cannot_change_what_the_kernel_says(square):
 
 def test_pictures_are_drawn_once(square):
     times, drawing = [], square._drawing
-    square._drawing = lambda values, density: times.append(values) or drawing(values, density)
+    square._drawing = lambda values, *how, **which: times.append(values) or drawing(values, *how, **which)
     for _ in range(3): square._handle_custom_msg({'ask': {'side': 5, 'kind': 'square'}}, [])
     assert len(times) == 1
 
@@ -126,8 +126,10 @@ def test_the_stored_form_is_small_and_whole(name):
     for line, language in zip(page.split('\n'), ('en', 'zh')):
         data = told(line)
         assert line.startswith(f'<div lang="{language}"') and '<img src="data:image/webp' in line
-        assert set(data['pictures']) == {demo.name_of(**values) for values in demo._stored_values(demo.controls)}
-        assert len(data['pictures']) >= 18 and all(picture['alt'] for picture in data['pictures'].values())
+        names = {demo.name_of(**values) for values in demo._stored_values(demo.controls)}
+        names |= {f'n{demo.name_of(**values)}' for values in demo._stored_values(demo.controls, narrow=True)}
+        assert set(data['pictures']) == names
+        assert len(data['pictures']) >= 22 and all(picture['alt'] for picture in data['pictures'].values())
     demo.close()
 
 
@@ -135,6 +137,35 @@ def test_a_demo_too_rich_to_store_keeps_its_present_picture():
     @demo(Slider('side', ('side', '边长'), 0, 20, 1, start=5), mosaic='n', widths=(5,), heights=(5,))
     def noise(page, side): page.picture('n', torch.rand(600, 600, 3), f'noise {side}')
     assert list(told(noise().html())['pictures']) == ['5']
+
+
+def letters_of_axes(ax):
+    "The labels of both axes and of the ticks that are in sight."
+    for axis, ends in ((ax.xaxis, ax.get_xlim()), (ax.yaxis, ax.get_ylim())):
+        yield axis.label
+        for place, label in zip(axis.get_majorticklocs(), axis.get_majorticklabels()):
+            if min(ends) <= place <= max(ends): yield label
+
+
+@pytest.mark.parametrize('language', ['en', 'zh'])
+@pytest.mark.parametrize('name', DEMOS)
+def test_a_phones_layout_holds_its_text_and_none_is_under_11_px(name, language):
+    "Whatever the controls say: no letter outside the picture, none smaller than can be read."
+    demo = DEMOS[name](language=language)
+    assert demo.spec['narrow'][0] <= PHONE
+    values = demo._stored_values(demo.controls, narrow=True)
+    for chosen in values[::max(1, len(values)//2)]:
+        page = Page(demo._narrow, language, narrow=True)
+        page.fill(demo._frame, chosen)
+        page.canvas.draw()
+        texts = [text for ax in page.fig.axes for text in (*ax.texts, ax.title, *(letters_of_axes(ax) if ax.axison else ()))]
+        for text in texts:
+            if not text.get_visible() or not text.get_text().strip(): continue
+            box = text.get_window_extent()
+            assert text.get_fontsize()*96/72*328/PHONE >= 11, text           # on a phone of 360 px
+            assert box.x0 >= -1 and box.x1 <= page.fig.bbox.width + 1, (text, box)
+            assert box.y0 >= -1 and box.y1 <= page.fig.bbox.height + 1, (text, box)
+    demo.close()
 
 
 def test_bad_pictures_are_told_in_the_demos_place():

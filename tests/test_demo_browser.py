@@ -11,6 +11,7 @@ from PIL import Image
 from lab import CHROMIUM, KERNEL, PATIENCE, Lab, chromium, our_troubles
 from sotalearn.demos.mixup import mixup_demo
 from sotalearn.demos.normalization import normalization_demo
+from sotalearn.demos.page import PHONE, SMALLEST
 from sotalearn.figures import StillFigure
 from sotalearn.school.copy import chapters, in_language
 
@@ -48,7 +49,8 @@ def agrees(picture, demo, **values):
     "Does the painted picture look as the demo's own at these values, and say the same?"
     words = demo._words({**demo.values, **values})
     seen = np.asarray(Image.open(io.BytesIO(picture.screenshot())).convert('RGB').resize((100, 100)), float)
-    meant = np.asarray(demo.picture(**values).resize((100, 100)), float)
+    narrow = picture.get_attribute('width') == str(demo.spec['narrow'][0])
+    meant = np.asarray(demo._drawing({**demo.values, **values}, 2, narrow=narrow).resize((100, 100)), float)
     assert picture.get_attribute('alt') == words
     assert np.abs(seen - meant).mean() < 4, np.abs(seen - meant).mean()
 
@@ -68,7 +70,7 @@ def drag(page, slider, share):
 def play_mixup(page, demo, step):
     "Move the slider by keyboard and by pointer, and compare."
     slider = page.get_by_role('slider', name='t: share of the first picture')
-    assert (slider.get_attribute('min'), slider.get_attribute('max')) == ('0', '1')
+    assert (slider.get_attribute('min'), slider.get_attribute('max')) == ('0', '6' if step == FEW['mixup'] else '1')
     slider.focus()
     page.keyboard.press('ArrowRight')            # which JupyterLab must not take
     agrees(shown(page, 30 + step), demo, t=.3 + step/100)
@@ -98,6 +100,7 @@ def play_normalization(page, demo, step):
 
 
 PLAY = dict(mixup=play_mixup, normalization=play_normalization)
+STORED, FEW = dict(mixup=5, normalization=25), dict(mixup=20, normalization=50)       # steps of a page without a kernel, and on a phone
 
 
 CHAPTERS = dict(mixup='06_mixup.ipynb', normalization='03_normalization.ipynb')
@@ -284,7 +287,7 @@ def test_a_file_plays_without_a_kernel_and_without_a_network(stored, browser, de
         page.on('request', lambda asked: troubles.append(asked.url) if asked.url.startswith('http') else None)
         page.goto(file.as_uri())
         page.wait_for_selector('.demo-picture[data-shown]')
-        PLAY[name](page, demos[name], dict(mixup=5, normalization=25)[name])
+        PLAY[name](page, demos[name], (STORED if width > 500 else FEW)[name])
         assert page.evaluate('document.documentElement.scrollWidth') <= width
         assert troubles == []
         page.close()
@@ -312,8 +315,8 @@ def test_names_of_classes_are_words_and_nothing_else(browser, tmp_path, first, s
     demo.close()
 
 
-def test_a_narrow_column_scrolls_the_picture_and_not_the_page(stored, browser, tmp_path):
-    "As between JupyterLab's side bars on a phone: letters of 13 px are never shown at less than 8."
+def test_a_narrow_column_scrolls_the_picture_and_not_the_page(stored, browser, demos, tmp_path):
+    "As between JupyterLab's side bars on a phone: no letter is shown at less than 11 px."
     file = tmp_path/'narrow.html'
     file.write_text(f'<!doctype html><meta charset="utf-8"><div style="width: 200px">{stored["mixup"].read_text(encoding="utf-8")}</div>', encoding='utf-8')
     page = browser.new_page(viewport=dict(width=390, height=900))
@@ -321,9 +324,29 @@ def test_a_narrow_column_scrolls_the_picture_and_not_the_page(stored, browser, t
     picture = page.locator('.demo-picture[data-shown]').first
     picture.wait_for()
     view = picture.locator('..')
-    assert picture.bounding_box()['width'] == 320 and view.bounding_box()['width'] < 200
+    assert picture.bounding_box()['width'] == 328 and view.bounding_box()['width'] <= 200
+    assert int(picture.get_attribute('width')) == demos['mixup'].spec['narrow'][0] <= PHONE and SMALLEST*96/72*328/PHONE >= 11
     assert view.evaluate('o => { o.scrollLeft = 999; return o.scrollLeft; }') > 100
     assert page.evaluate('document.documentElement.scrollWidth') <= 390
+    page.close()
+
+
+def test_a_phone_turned_gets_the_other_layout_at_the_same_value(stored, browser, demos):
+    page = browser.new_page(viewport=dict(width=800, height=390))
+    page.goto(stored['mixup'].as_uri())
+    shown(page, 30)
+    slider, (wide, _), (narrow, _) = page.get_by_role('slider'), demos['mixup'].spec['size'], demos['mixup'].spec['narrow']
+    laid_out = "width => Number(document.querySelector('.demo-picture').getAttribute('width')) === width"
+    slider.focus()
+    page.keyboard.press('ArrowRight')
+    shown(page, 35)
+    page.set_viewport_size(dict(width=390, height=800))
+    page.wait_for_function(laid_out, arg=narrow)
+    agrees(shown(page, 30), demos['mixup'], t=.3)              # the nearest that a phone has
+    assert slider.get_attribute('aria-valuetext') == '0.30'
+    page.set_viewport_size(dict(width=800, height=390))
+    page.wait_for_function(laid_out, arg=wide)
+    agrees(shown(page, 30), demos['mixup'], t=.3)
     page.close()
 
 

@@ -37,7 +37,7 @@ def test_it_speaks_and_is_small_enough_to_store(learn, measured, language, word)
     demo = tta_demo(learn, measured, language=language)
     assert word in demo.alt()
     html = demo.html(['en', 'zh'])
-    assert len(html.encode()) < 1_500_000 and html.count('"alt"') == 2*16       # too large, and one picture would be left
+    assert len(html.encode()) < 1_500_000 and html.count('"alt"') == 2*2*16       # too large, and one picture would be left
     sizes = {demo.picture(**values).size for values in (dict(n=0), dict(n=8, how='max'), dict(beta=0.))}
     assert len(sizes) == 1
     demo.close()
@@ -88,3 +88,34 @@ def test_a_demo_of_nothing_is_refused():
 
 
 def test_it_is_one_function_of_a_screen(): assert len(inspect.getsource(tta_demo).splitlines()) <= 45
+
+
+def test_it_takes_pictures_of_the_learners_own(learn, measured, tmp_path):
+    "Read as training reads them; named as a class, they are of it; what cannot be read changes nothing."
+    picture = Image.fromarray(np.random.default_rng(1).integers(0, 255, (90, 60, 3), dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6                                                    # a phone held upright
+    turned, wide, clear, broken = (tmp_path/name for name in ('a.jpg', 'my cat.png', 'clear.png', 'x.heic'))
+    picture.save(turned, exif=exif)
+    Image.fromarray(np.full((30, 50), 40_000, np.uint16)).save(wide)                   # 16 bit
+    Image.new('RGBA', (40, 40), (0, 0, 0, 0)).save(clear)
+    broken.write_bytes(b'\0\0\0\x18ftypheic' + bytes(40))
+    demo = tta_demo(learn, measured, language='en')
+    said = [option['label'] for option in demo.spec['controls'][0]['options']]
+    assert all('plain view' in label for label in said) and demo.spec['own'] == 2
+    with pytest.raises(ValueError, match='HEIC.*pillow-heif'): demo.use(broken)
+    assert [option['label'] for option in demo.spec['controls'][0]['options']] == said
+    demo.image = [*demo.controls[0].options][1]
+    demo.use([turned, wide])
+    assert [option['label'] for option in demo.spec['controls'][0]['options']] == ['a', 'my cat']
+    first, second = demo.controls[0].options
+    assert demo.image == first and demo.alt(image=first).startswith('A a, plain')       # the class a
+    assert demo.alt(image=second).startswith('A picture of your own, plain')
+    demo.use(clear)                                                     # one alone: the other option is gone
+    assert [option['label'] for option in demo.spec['controls'][0]['options']] == ['clear']
+    assert demo.alt(image=first) == demo.alt(image=second)
+    demo.close()
+    given = tta_demo(learn, measured, {'a': picture}, language='zh')
+    assert given.alt().startswith('a：')
+    given.close()
+    with pytest.raises(ValueError, match='there is no such file'): tta_demo(pictures=tmp_path/'none.jpg')

@@ -25,7 +25,8 @@ from ..figures import player, still, stored_languages
 from ..settings import LANGUAGES, say, settings
 
 # %% ../../nbs/demos/base.ipynb #db000008
-_DENSITIES = (1, 2)                # dots for a CSS pixel: the page asks for those of its screen; a stored picture has 2
+_DENSITIES = (1, 2)                # dots for a CSS pixel: the page asks for those of its screen
+_STEPS_DOWN = ((2, 75), (2, 60), (2, 45), (1.5, 60), (1.5, 45), (1.5, 30), (1.5, 20))   # dots and quality of stored ones
 _MOST_BYTES = 4_000_000            # of pictures that a demo keeps
 _MOST_DRAWN = 6                    # figures kept drawn: each holds 10 MB of pixels, and cells are run again and again
 _STORED_BYTES = 1_400_000          # of a demo in a notebook, all its languages together
@@ -48,6 +49,9 @@ def _sentence(error):
     text = ' '.join(str(error).split())[:300]
     if isinstance(error, ValueError) and text: return text
     return f'This picture could not be drawn ({type(error).__name__}: {text})'
+
+
+def _in_dots(layout): return [round(inches*CSS_DPI) for inches in layout.size]
 
 
 class _Value(traitlets.TraitType):
@@ -88,13 +92,14 @@ class Demo(anywidget.AnyWidget):
                  language:str=None, # 'en' or 'zh'; that of the settings by default
                  stand_in:bool=False, # does a page that is `stored` hold other pictures than the kernel draws?
                  own:int=0, # how many pictures of the learner's own it can show
+                 narrow:dict=(), # what is other in a phone's layout than in proportion, as for `Layout.narrowed`
                  **values # the controls' values at first
                 ):
         trouble = ''
         try: language = check_choice(language or settings().language, 'language', LANGUAGES)
         except ValueError as e: language, trouble = LANGUAGES[0], _sentence(e)
         self._frame, self._layout, self._stands_in = frame, layout, stand_in
-        self._most_own, self._own, self._coming = own, {}, {}
+        self._most_own, self._own, self._coming, self._narrow = own, {}, {}, layout.narrowed(**dict(narrow))
         self.controls, self.size, self.language = controls, layout.size, language
         for control in controls:
             if hasattr(type(self), control.name):
@@ -130,10 +135,11 @@ class Demo(anywidget.AnyWidget):
             return '-' if is_off else str(control.number(values[control.name]))
         return ','.join(map(number, self.controls))
 
-    def _page(self, language=None, stored=False):
-        "The page in this language, the demo's own by default; made if there is none."
-        key = self._id, language or self.language, stored
-        if key not in self._drawn: self._drawn[key] = Page(self._layout, *key[1:], own=self._own)
+    def _page(self, language=None, stored=False, narrow=False):
+        "The page in this language, the demo's own by default, wide or for a phone; made if there is none."
+        key = self._id, language or self.language, stored, narrow
+        layout = self._narrow if narrow else self._layout
+        if key not in self._drawn: self._drawn[key] = Page(layout, *key[1:3], own=self._own, narrow=narrow)
         self._drawn.move_to_end(key)
         while len(self._drawn) > _MOST_DRAWN: self._drawn.popitem(last=False)
         return self._drawn[key]
@@ -160,12 +166,13 @@ class Demo(anywidget.AnyWidget):
         "What the picture at these values shows, for readers who do not see it; as for `picture`."
         return self._words(self._check({**self.values, **values}))
 
-    def _encoded(self, values, density):
+    def _encoded(self, values, density, narrow=False):
         "The picture as the bytes of a JPEG, and its alt text. The last ones are kept: a second view wants the same."
-        key = density, self.name_of(**values)
+        key = density, narrow, self.name_of(**values)
         if key not in self._pictures:
             buffer = io.BytesIO()
-            self._drawing(values, density).save(buffer, 'jpeg', quality=90 if density == 1 else 85, subsampling=0)
+            picture = self._drawing(values, density, narrow=narrow)
+            picture.save(buffer, 'jpeg', quality=90 if density == 1 else 85, subsampling=0)
             self._pictures[key] = buffer.getvalue(), self._words(values)
             while sum(len(data) for data, _ in self._pictures.values()) > _MOST_BYTES:
                 self._pictures.popitem(last=False)
@@ -184,6 +191,9 @@ class Demo(anywidget.AnyWidget):
             for key in [key for key in self._drawn if key[0] == self._id]: del self._drawn[key]
             self._pictures.clear()
             self._own = own
+            for control in self.controls:               # the first of them is shown
+                if getattr(control, 'own', False): setattr(self, control.name, control.start)
+            self.spec = self._spec(self.language)
         self.send({'opened': True})
 
     def _open(self, content, buffers):
@@ -218,13 +228,15 @@ class Demo(anywidget.AnyWidget):
         reply, data = {}, None
         try:
             if isinstance(content, dict) and 'open' in content: return self._opened(content, buffers)
-            if not isinstance(content, dict) or not {'ask'} <= set(content) <= {'ask', 'density'}:
+            if not isinstance(content, dict) or not {'ask'} <= set(content) <= {'ask', 'density', 'narrow'}:
                 raise ValueError(f'a message must be {{"ask": values, "density": dots}}, got {reprlib.repr(content)}')
             values, density = self._check(content['ask']), content.get('density', max(_DENSITIES))
-            reply['name'] = self.name_of(**values)
+            if not isinstance(narrow := content.get('narrow', False), bool):
+                raise ValueError(f'narrow must be true or false, got {reprlib.repr(narrow)}')
+            reply['name'] = 'n'*narrow + self.name_of(**values)
             if density not in _DENSITIES:
                 raise ValueError(f'density must be one of {_DENSITIES}, got {reprlib.repr(density)}')
-            data, alt = self._encoded(values, density)
+            data, alt = self._encoded(values, density, narrow)
             reply |= dict(alt=alt, mime='image/jpeg', density=density)
         except Exception as e: reply['error'] = _sentence(e)
         self.send(reply, [data] if data else None)
@@ -233,31 +245,35 @@ class Demo(anywidget.AnyWidget):
 
     def _spec(self, language, controls=None):
         in_its = partial(say, language=language)
-        return dict(id=self._id, language=language, size=[round(inches*CSS_DPI) for inches in self.size],
-                    controls=[control.spec(in_its) for control in controls or self.controls], values=self.values,
+        return dict(id=self._id, language=language, size=_in_dots(self._layout), narrow=_in_dots(self._narrow),
+                    controls=[control.spec(in_its, [*self._own]) for control in controls or self.controls],
+                    values=self.values,
                     note=self.note,
                     words={name: in_its(*words) for name, words in _WORDS.items()}, mime='image/webp',
                     failed=False, stand_in=self._stands_in, own=self._most_own, most_bytes=MOST_FILE_BYTES)
 
-    def _stored_values(self, controls):
+    def _stored_values(self, controls, narrow=False):
         "The values nearest to the present ones that play without a kernel, and then all others that do."
         def nearest(control):
             here = control.number(getattr(self, control.name))
-            return min(control.stored_values(), key=lambda value: abs(control.number(value) - here))
+            return min(control.stored_values(narrow), key=lambda value: abs(control.number(value) - here))
         names = [control.name for control in controls]
-        points = itertools.product(*(control.stored_values() for control in controls))
+        points = itertools.product(*(control.stored_values(narrow) for control in controls))
         return [dict(zip(names, point)) for point in ([nearest(control) for control in controls], *points)]
 
-    def _stored_pictures(self, controls, budget, method, **which):
-        """The pictures that play without a kernel: {name: (WebP bytes, alt text)}, the present one first.
+    def _stored_pictures(self, controls, budget, method, layouts, **which):
+        """The pictures that play without a kernel: {name: (WebP bytes, alt text)}, the present one first, those for a
+        phone with an n before their names; and their dots for a CSS pixel.
 
         They take at most `budget` bytes: the quality is lowered, and in the end only the present picture is left."""
-        wanted = {self.name_of(**values): values for values in self._stored_values(controls)}
-        pictures, alts = zip(*[(self._drawing(values, max(_DENSITIES), **which), self._words(values, **which))
-                               for values in wanted.values()])
+        wanted = {'n'*narrow + self.name_of(**values): (values, narrow) for narrow in layouts
+                  for values in self._stored_values(controls, narrow)}
+        pictures, alts = zip(*[(self._drawing(values, max(_DENSITIES), narrow=narrow, **which),
+                                self._words(values, **which)) for values, narrow in wanted.values()])
 
-        def encode(picture, quality):
-            buffer = io.BytesIO()
+        def encode(picture, density, quality):
+            buffer, scale = io.BytesIO(), density/max(_DENSITIES)
+            if scale < 1: picture = picture.resize([round(scale*side) for side in picture.size])
             picture.save(buffer, 'webp', quality=quality, method=method)
             return buffer.getvalue()
 
@@ -265,17 +281,18 @@ class Demo(anywidget.AnyWidget):
 
         some = pictures[::max(1, len(pictures)//3)]
         with ThreadPoolExecutor(2) as pool:           # encoding leaves Python's lock, so two at a time are faster
-            for quality in (75, 60, 45, 30, 20):
-                if cost([encode(picture, quality) for picture in some]) > budget: continue
-                encoded = list(pool.map(partial(encode, quality=quality), pictures))
-                if cost(encoded) <= budget: return dict(zip(wanted, zip(encoded, alts)))
-        return {next(iter(wanted)): (encode(pictures[0], 30), alts[0])}
+            for density, quality in _STEPS_DOWN:
+                step = partial(encode, density=density, quality=quality)
+                if cost([step(picture) for picture in some]) > budget: continue
+                encoded = list(pool.map(step, pictures))
+                if cost(encoded) <= budget: return dict(zip(wanted, zip(encoded, alts))), density
+        return {next(iter(wanted)): (encode(pictures[0], 2, 30), alts[0])}, 2
 
     def _form(self, language, hidden, controls, **how):
         "The HTML of the demo in one language, in one line."
         spec = self._spec(language, controls)
         try:
-            found = self._stored_pictures(controls, language=language, stored=self._stands_in, **how)
+            found, spec['density'] = self._stored_pictures(controls, language=language, stored=self._stands_in, **how)
             spec['values'] = self._stored_values(controls)[0]
         except Exception as e:
             spec |= dict(failed=True, note=_sentence(e))
@@ -305,9 +322,12 @@ class Demo(anywidget.AnyWidget):
         return '\n'.join([*forms, player()])
 
     def _richness(self, languages):
-        "How rich the form in each of these languages is: all steps in a stored notebook, half where a reader waits."
-        if not languages: return dict(controls=[o.coarser() for o in self.controls], budget=_STORED_BYTES, method=0)
-        return dict(controls=self.controls, budget=_STORED_BYTES//len(languages), method=2)
+        """How rich the form in each of these languages is: all steps and a phone's layout in a stored notebook, half of
+        the steps where a reader waits, whose kernel draws what a phone lacks."""
+        if not languages:
+            return dict(controls=[o.coarser() for o in self.controls], budget=_STORED_BYTES, method=0, layouts=[False])
+        layouts = [False, True] if self._narrow.size != self.size else [False]
+        return dict(controls=self.controls, budget=_STORED_BYTES//len(languages), method=2, layouts=layouts)
 
     def _still(self, language, controls, **how):
         "The first picture of the form, for readers who show no HTML: its type, its base64 text, its words."
@@ -337,8 +357,9 @@ def demo(*controls, # `Slider` and `Choice`
          heights:tuple, # of their rows
          stand_in:bool=False, # does the frame draw other pictures where `page.stored` is true?
          own:int=0, # how many of the learner's own pictures, `page.own`, the frame can show
+         narrow:dict=(), # what `Layout.narrowed` is to change on a phone, where `page.narrow` is true
          **room # `gaps` and `margins` of the `Layout`
         ): # makes of a frame function one that makes a `Demo`, from `language` and the controls' values at first
     "A demo of the function below it, which draws one frame: it is called with a `Page` and a value for each control."
     layout = Layout(mosaic, widths, heights, **room)
-    return lambda frame: wraps(frame)(partial(Demo, frame, controls, layout, stand_in=stand_in, own=own))
+    return lambda frame: wraps(frame)(partial(Demo, frame, controls, layout, stand_in=stand_in, own=own, narrow=narrow))

@@ -46,18 +46,21 @@ class Slider:
 
     def number(self, value): return round((value - self.low)/self.step)
 
-    def stored_values(self):
-        steps = round((self.high - self.low)/self.stored)
-        return [self.check(min(self.low + i*self.stored, self.high)) for i in range(steps + 1)]
+    def stored_values(self, narrow=False):
+        "Those that play without a kernel; on a phone every fourth of them, and both ends."
+        last, here = (round((value - self.low)/self.stored) for value in (self.high, self.start))
+        chosen = [i for i in range(last + 1) if not narrow or i in (0, last) or (i - here) % 4 == 0]
+        return [self.check(min(self.low + i*self.stored, self.high)) for i in chosen]
 
     def coarser(self):
         "This slider with half as many stored values, if they fit."
         try: return replace(self, stored=2*self.stored)
         except ValueError: return self
 
-    def spec(self, say):
+    def spec(self, say, own=()):
         return dict(kind='slider', name=self.name, label=say(*self.label), low=self.low, high=self.high, step=self.step,
-                    stored=self.stored, decimals=self.decimals, unit=self.unit, only_if=self.only_if)
+                    stored=self.stored, few=self.stored_values(narrow=True), decimals=self.decimals, unit=self.unit,
+                    only_if=self.only_if)
 
 # %% ../../nbs/demos/controls.ipynb #dc000011
 @dataclass(frozen=True)
@@ -68,6 +71,7 @@ class Choice:
     options: dict # for each value its label, (English, Chinese)
     start: str = None # the value at first; the first option if not given
     only_if: tuple = None # as for `Slider`
+    own: bool = False # are these pictures, which the learner's own replace?
 
     def __post_init__(self):
         if len(self.options) < 2:
@@ -80,10 +84,11 @@ class Choice:
 
     def number(self, value): return list(self.options).index(value)
 
-    def stored_values(self): return list(self.options)
+    def stored_values(self, narrow=False): return list(self.options)
 
     def coarser(self): return self
 
-    def spec(self, say):
-        return dict(kind='choice', name=self.name, label=say(*self.label), only_if=self.only_if,
-                    options=[dict(value=value, label=say(*label)) for value, label in self.options.items()])
+    def spec(self, say, own=()):
+        labels = own if own and self.own else [say(*label) for label in self.options.values()]
+        options = [dict(value=value, label=label) for value, label in zip(self.options, labels)]
+        return dict(kind='choice', name=self.name, label=say(*self.label), only_if=self.only_if, options=options)

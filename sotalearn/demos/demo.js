@@ -28,10 +28,10 @@ const STYLE = `
 body[data-jp-theme-light] .sotalearn-demo.sotalearn-demo { --demo-paper: var(--jp-layout-color1); --demo-ink: var(--jp-ui-font-color1);
   --demo-soft: var(--jp-ui-font-color2); --demo-line: var(--jp-border-color2); }
 .sotalearn-demo[hidden] { display: none; }
-@media (max-width: 480px) { .sotalearn-demo.sotalearn-demo { padding: 6px; } }
+@media (max-width: 480px) { .sotalearn-demo.sotalearn-demo { padding: 6px 0; border-width: 1px 0; border-radius: 0; } }
 .sotalearn-demo .demo-body { display: flex; flex-wrap: wrap; gap: 14px 22px; align-items: flex-start; }
-.sotalearn-demo .demo-view { flex: 0 1 auto; max-width: 100%; overflow-x: auto; }       /* below 320 px the text would be too small to read: it scrolls */
-.sotalearn-demo .demo-picture.demo-picture { display: block; width: 100%; min-width: 320px; height: auto; margin: 0; background: #fff; border-radius: 4px; }
+.sotalearn-demo .demo-view { flex: 0 1 auto; max-width: 100%; overflow-x: auto; }
+.sotalearn-demo .demo-picture.demo-picture { display: block; width: 100%; height: auto; object-fit: contain; margin: 0; background: #fff; border-radius: 4px; }
 .sotalearn-demo .demo-picture.demo-stale { opacity: .35; }
 .sotalearn-demo .demo-panel { flex: 1 1 220px; min-width: 0; display: grid; gap: 14px; }
 .sotalearn-demo .demo-control { display: grid; grid-template-columns: 1fr auto; gap: 2px 10px; align-items: baseline;
@@ -48,7 +48,7 @@ body[data-jp-theme-light] .sotalearn-demo.sotalearn-demo { --demo-paper: var(--j
 .sotalearn-demo .demo-control.demo-off { opacity: .5; }
 .sotalearn-demo .demo-off input { cursor: not-allowed; }
 .sotalearn-demo .demo-own { justify-self: start; padding: 3px 12px; border: 1px solid var(--demo-line); border-radius: 6px; cursor: pointer; }
-.sotalearn-demo .demo-own[hidden] { display: none; }
+.sotalearn-demo .demo-own[hidden], .sotalearn-demo .demo-options label[hidden] { display: none; }
 .sotalearn-demo .demo-own:focus-within { outline: 2px solid var(--demo-accent); outline-offset: 2px; }
 .sotalearn-demo .demo-own input { position: absolute; width: 1px; height: 1px; opacity: 0; }
 .sotalearn-demo .demo-note { margin: 0; color: var(--demo-warn); overflow-wrap: anywhere; }
@@ -82,6 +82,8 @@ function pictureName(controls, values) {
   return controls.map(control => isOn(control, values) ? stepNumber(control, values[control.name]) : '-').join(',');
 }
 
+const nearest = (few, value) => few.reduce((a, b) => Math.abs(b - value) < Math.abs(a - value) ? b : a);
+
 /** The values one to REACH steps away on one control, the nearest first. */
 function neighbours(controls, values) {
   const near = [];
@@ -107,12 +109,15 @@ function sliderControl(control, id, moved) {
   const label = element('label', '', { htmlFor: id, textContent: control.label });
   const readout = element('span', 'demo-readout', { ariaHidden: 'true' });
   const input = element('input', '', { type: 'range', id });
-  input.addEventListener('input', () => moved(control.name, Number(input.value)));
+  let few = null;            // the values there are, where these are not all a step apart
+  input.addEventListener('input', () => moved(control.name, few ? few[input.value] : Number(input.value)));
   box.append(label, readout, input);
-  const follow = (value, on, step) => {
+  const follow = (value, on, step, values = null) => {
     const text = value.toFixed(control.decimals) + control.unit;
-    Object.assign(input, { min: control.low, max: control.high, step, disabled: !on });
-    if (Number(input.value) !== value) input.value = value;
+    few = values;
+    const [min, max, place] = few ? [0, few.length - 1, few.indexOf(value)] : [control.low, control.high, value];
+    Object.assign(input, { min, max, step: few ? 1 : step, disabled: !on });
+    if (Number(input.value) !== place) input.value = place;
     input.setAttribute('aria-valuetext', text);
     readout.textContent = text;
     box.classList.toggle('demo-off', !on);
@@ -137,12 +142,14 @@ function ownControl({ own, most_bytes: most, words }, send, refuse) {
 function choiceControl(control, id, moved) {
   const box = element('fieldset', 'demo-control');
   const options = element('div', 'demo-options');
+  const labels = [];
   const inputs = control.options.map((option, i) => {
     const input = element('input', '', { type: 'radio', name: id, value: option.value, id: `${id}-${i}` });
     const label = element('label', '', { htmlFor: input.id });
     input.addEventListener('change', () => moved(control.name, option.value));
     label.append(input, option.label);
     options.append(label);
+    labels.push(label);
     return input;
   });
   box.append(element('legend', '', { textContent: control.label }), options);
@@ -150,7 +157,12 @@ function choiceControl(control, id, moved) {
     for (const input of inputs) Object.assign(input, { checked: input.value === value, disabled: !on });
     box.classList.toggle('demo-off', !on);
   };
-  return { box, follow };
+  /** The options are others now, such as pictures of the reader's own. */
+  const relabel = ({ options: told }) => labels.forEach((label, i) => {
+    label.hidden = !told[i];
+    label.lastChild.textContent = told[i]?.label;
+  });
+  return { box, follow, relabel };
 }
 
 /**
@@ -169,6 +181,8 @@ function openFigure(root, spec, stored = {}) {
   const missed = new Map();  // what the reader passed too fast to see: {name: values}
   let busy = false;          // nothing came back for a while
   let cut = false;           // from the server, which may come back
+  let narrow = false;        // is the room that of a phone? Then the pictures laid out for it are shown
+  let isOther = false;       // does the kernel draw other pictures than those that are stored?
   let moves = 0;             // counts what was wanted, so that an older picture never replaces a newer one
   let paintedMove = -1;
   let touched = false;       // by the reader of this page
@@ -179,10 +193,9 @@ function openFigure(root, spec, stored = {}) {
   const id = `demo-${Math.random().toString(36).slice(2, 10)}`;
   const body = element('div', 'demo-body');
   const picture = root.querySelector('img') ?? document.createElement('img');
-  Object.assign(picture, { className: 'demo-picture', width: spec.size[0], height: spec.size[1], decoding: 'sync' });
-  picture.style.aspectRatio = spec.size.join(' / ');     // the room is kept before the first picture comes
+  const firstSource = picture.src;
+  Object.assign(picture, { className: 'demo-picture', decoding: 'sync' });
   const view = element('div', 'demo-view', { hidden: spec.failed });
-  view.style.width = `${spec.size[0]}px`;
   view.append(picture);
   const panel = element('div', 'demo-panel');
   const noteLine = element('p', 'demo-note', { role: 'status' });
@@ -198,7 +211,12 @@ function openFigure(root, spec, stored = {}) {
   // JupyterLab's shortcuts would take the arrow keys before a slider sees them.
   root.addEventListener('keydown', event => event.stopPropagation());
 
-  const nameNow = () => pictureName(controls, values);
+  /** Can this figure be laid out for a phone, by the kernel or as it is stored? */
+  const hasNarrow = () => spec.narrow && (model || lostKernel || Object.keys(stored).some(name => name.startsWith('n')));
+  /** Are there only the pictures that a page stores for a phone? */
+  const isMeagre = () => narrow && !model && !lostKernel;
+  const nameOf = wanted => (narrow ? 'n' : '') + pictureName(controls, wanted);
+  const nameNow = () => nameOf(values);
   /** Is this picture here, and as sharp as the screen while a kernel could draw it sharper? */
   const holds = name => kept.has(name) && (!model || kept.get(name).density >= densityNow());
 
@@ -220,6 +238,12 @@ function openFigure(root, spec, stored = {}) {
     kept.delete(name);
   }
 
+  /** The kernel draws others than the page holds. */
+  function leaveStored() {
+    isOther = true;
+    for (const name of [...kept.keys()]) forget(name);
+  }
+
   /** Put a kept picture in the place of the one before; it is decoded first, so that nothing flickers. */
   async function paint(name, forMove) {
     const entry = kept.get(name);
@@ -228,7 +252,7 @@ function openFigure(root, spec, stored = {}) {
     paintedMove = forMove;
     picture.src = entry.image.src;
     picture.alt = entry.alt;
-    picture.dataset.shown = name;
+    picture.dataset.shown = name.replace('n', '');
     clearTimeout(speakTimer);
     if (touched) speakTimer = setTimeout(() => { spoken.textContent = entry.alt; }, 700);
   }
@@ -242,8 +266,8 @@ function openFigure(root, spec, stored = {}) {
   }
 
   function follow() {
-    controls.forEach((control, i) =>
-      parts[i].follow(values[control.name], isOn(control, values), model || lostKernel ? control.step : control.stored));
+    controls.forEach((control, i) => parts[i].follow(values[control.name], isOn(control, values),
+      model || lostKernel ? control.step : control.stored, isMeagre() ? control.few : null));
   }
 
   /** The reader moved a control. */
@@ -278,9 +302,9 @@ function openFigure(root, spec, stored = {}) {
   function ask(wanted, byReader) {
     clearTimeout(restTimer);
     if (asked || cut) return;
-    asked = { name: pictureName(controls, wanted), move: moves, byReader };
+    asked = { name: nameOf(wanted), move: moves, byReader };
     busyTimer = setTimeout(() => { busy = true; say(); }, BUSY_AFTER);
-    try { model.send({ ask: wanted, density: densityNow() }); } catch { loseKernel(); }
+    try { model.send({ ask: wanted, density: densityNow(), narrow }); } catch { loseKernel(); }
   }
 
   function sendFile(message, buffer) {
@@ -297,7 +321,7 @@ function openFigure(root, spec, stored = {}) {
   function receive(content, buffers) {
     if ('opened' in content) {
       if (!content.opened) { refuse(content.error); return; }
-      for (const name of [...kept.keys()]) forget(name);
+      leaveStored();
       missed.clear();
       show();
       return;
@@ -328,7 +352,7 @@ function openFigure(root, spec, stored = {}) {
   /** Fetch a picture that is lacking, the nearest first; its answer starts the next rest. */
   function prefetch() {
     if (!model || asked || document.hidden || !root.isConnected) return;
-    const next = [...neighbours(controls, values), ...missed.values()].find(near => !holds(pictureName(controls, near)));
+    const next = [...neighbours(controls, values), ...missed.values()].find(near => !holds(nameOf(near)));
     if (next) ask(next, false);
   }
 
@@ -354,16 +378,17 @@ function openFigure(root, spec, stored = {}) {
   /** Follow the widget in the kernel; returns what undoes it. */
   function connect(widget) {
     model = widget;
-    if (spec.stand_in) kept.clear();      // the page holds other pictures than the kernel draws
+    if (spec.stand_in) leaveStored();
     const followKernel = () => {
       const said = Object.fromEntries(controls.map(control => [control.name, widget.get(control.name)]));
       if (controls.every(control => said[control.name] === values[control.name])) return;
       values = said;
       show();
     };
+    const relabel = () => widget.get('spec').controls.forEach((control, i) => parts[i].relabel?.(control));
     const hearNote = () => { note = widget.get('note'); say(); };
     const events = controls.map(control => [`change:${control.name}`, followKernel]);
-    events.push(['change:note', hearNote], ['msg:custom', receive], ['comm_live_update', loseKernel], ['destroy', loseKernel]);
+    events.push(['change:note', hearNote], ['change:spec', relabel], ['msg:custom', receive], ['comm_live_update', loseKernel], ['destroy', loseKernel]);
     for (const [event, heard] of events) widget.on(event, heard);
     // A kernel that is shut down closes no widget; JupyterLab knows of it, other hosts may not say.
     const manager = widget.widget_manager;
@@ -378,6 +403,8 @@ function openFigure(root, spec, stored = {}) {
     const sharpen = () => { if (root.isConnected) show(); };
     sharpness.addEventListener('change', sharpen);
     if (own) own.hidden = false;
+    arrange();
+    relabel();
     hearNote();
     followKernel();
     show();
@@ -390,9 +417,30 @@ function openFigure(root, spec, stored = {}) {
     };
   }
 
-  for (const [name, { data, src, alt }] of Object.entries(stored)) {
-    keep(name, data ? `data:${spec.mime};base64,${data}` : src ?? picture.src, alt);
+  /** Take the layout that fits, and the stored pictures of it; those of the other one need not be fetched. */
+  function arrange() {
+    const style = getComputedStyle(root);
+    const room = root.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+    if (room > 0) narrow = Boolean(hasNarrow()) && room < .95 * spec.size[0];
+    const [width, height] = narrow ? spec.narrow : spec.size;
+    Object.assign(picture, { width, height });
+    picture.style.aspectRatio = `${width} / ${height}`;     // the room is kept before the first picture comes
+    view.style.width = `${width}px`;
+    picture.style.minWidth = `${Math.min(width, 328)}px`;     // narrower, the text would be too small to read: it scrolls
+    if (isMeagre()) values = Object.fromEntries(controls.map(({ name, few }) => [name, few ? nearest(few, values[name]) : values[name]]));
+    if (isOther) return;
+    for (const [name, { data, src, alt }] of Object.entries(stored)) {
+      if (name.startsWith('n') !== narrow || kept.has(name)) continue;
+      keep(name, data ? `data:${spec.mime};base64,${data}` : src ?? firstSource, alt, spec.density);
+    }
   }
+
+  arrange();
+  new ResizeObserver(() => {
+    const before = narrow;
+    arrange();
+    if (narrow !== before) show();
+  }).observe(root);
   show();
   return { id: spec.id, connect };
 }

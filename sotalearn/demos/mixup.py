@@ -65,16 +65,18 @@ def mixup_demo(pictures=None, # two class names of Toynette, or two of your own:
 
     @demo(Slider('t', ('t: share of the first picture', 't：第一张图的比例'), 0, 1, .01, start=.3, stored=.05),
           mosaic='abb;c.t;kkk', widths=(2.3, .95, .9), heights=(1.25, 2.3, .3), margins=(.15, .5, .35, .1),
+          narrow=dict(widths=(1.25, .85, .6), heights=(1., 1.9, .35), margins=(.15, .25, .35, .1)),
           stand_in=bool(photographs), own=2)
     def frame(page, t):
         pair = page.once(_pair, page.own or (drawn if page.stored or not photographs else photographs))
         names, (x_a, x_b), (y_a, y_b) = class_names(pair.classes, page.say), pair.pictures, pair.targets
         a, b = pair.at
         colours = [{a: first, b: second}.get(i, COLOURS['baseline']) for i in range(len(names))]
-        page.picture('a', x_a, names[a], first)
-        page.picture('b', x_b, names[b], second)
-        page.text('a', f'{t:.2f} ×', .21, ha='right', color=first, fontsize=11)
-        page.text('b', f'+ {1 - t:.2f} ×', .17, ha='right', color=second, fontsize=11)
+        factors = f'{t:.2f} ×', f'+ {1 - t:.2f} ×'
+        titles = [f'{factor} {names[i]}' if page.narrow else names[i] for factor, i in zip(factors, pair.at)]
+        for panel, *shown in zip('ab', pair.pictures, titles, (first, second)): page.picture(panel, *shown)
+        if not page.narrow: page.text('a', factors[0], .21, ha='right', color=first, fontsize=11)
+        if not page.narrow: page.text('b', factors[1], .17, ha='right', color=second, fontsize=11)
         page.picture('c', blend(x_a, x_b, t), page.say('blended picture', '混合后的图'))
         numbered = [f'{name} {i}' for i, name in enumerate(names)]
         page.bars('t', blend(y_a, y_b, t), numbered, colours, page.say('target', '目标'))

@@ -80,7 +80,7 @@ def normalization_demo(x=None, # in [0, 1], shape (n, 3, h, w); or your own: fil
     colours, grey = [COLOURS[colour] for *_, colour in CHANNELS], COLOURS['baseline']
 
     @demo(*_CONTROLS, mosaic='psn;hhh;kkk', widths=(1.5, 1.5, 1.5), heights=(1.5, 1.5, .35), gaps=(.2, .55),
-          own=_MOST)
+          narrow=dict(mosaic='ps;nn;hh;kk', widths=(1.5, 1.5), heights=(1.5, 1., 1.5, .4), gaps=(.2, .45)), own=_MOST)
     def frame(page, statistics, mean, std):
         batch = page.once(_batch, page.own or x)
         stats = _chosen(batch, statistics, mean, std)

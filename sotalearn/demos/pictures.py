@@ -89,6 +89,6 @@ def own_pictures(pictures, # {name: picture}, a list, one alone, or a folder; a 
     read = {}
     for name, picture in named[:most]:
         while name in read: name = f'{name} 2'
-        read[str(name)] = read_picture(picture)
+        read[str(name)] = read_picture(picture, name=str(name))
         read[str(name)].thumbnail((1024, 1024))
     return read

@@ -66,7 +66,7 @@ def resizing_demo(seconds_per_image=None, # your machine's cost, from `fit_cost`
     colour, grey, ink = COLOURS['resizing'], COLOURS['baseline'], COLOURS['ink']
 
     @demo(*_CONTROLS, mosaic='w;b;m', widths=(4.1,), heights=(.1, 1., 1.25), gaps=(.2, .42),
-          margins=(.55, .15, .12, .5))
+          margins=(.55, .15, .12, .5), narrow=dict(heights=(.3, 1., 1.25), margins=(.55, .15, .12, .5)))
     def frame(page, small, small_epochs, large_epochs):
         minutes, points = page.once(_measured, seconds_per_image, n_train, n_val)
         stages = _stages(small, small_epochs, large_epochs)

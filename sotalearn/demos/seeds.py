@@ -38,7 +38,8 @@ def seeds_demo(language:str=None, # 'en' or 'zh'; that of the settings by defaul
     "Forty experiments on the same two recipes, each with its interval: how many find the difference?"
     rows = np.arange(len(_LUCK))
 
-    @demo(*_CONTROLS, mosaic='g;t', widths=(4.8,), heights=(3.4, .2), gaps=(.2, .6), margins=(.2, .2, .3, .1))
+    @demo(*_CONTROLS, mosaic='g;t', widths=(4.8,), heights=(3.4, .2), gaps=(.2, .6), margins=(.2, .2, .3, .1),
+          narrow=dict(heights=(3.4, .35), margins=(.2, .2, .45, .1)))
     def frame(page, seeds, difference, spread):
         mean, low, high = np.transpose([mean_interval(scores) for scores in difference + spread*_LUCK[:, :seeds]])
         found = low*high > 0

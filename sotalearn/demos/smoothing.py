@@ -28,8 +28,9 @@ def _losses(eps, classes):
     return F.cross_entropy(logits, smooth_labels([_TRUE]*len(_LOGIT), classes, eps), reduction='none')
 
 
-def _code(eps, target):
-    shares = ', '.join(f'{share:.3f}' for share in target)
+def _code(eps, target, row):
+    shares = [f'{share:.3f}' for share in target]
+    shares = ',\n '.join(', '.join(shares[i:i + row]) for i in range(0, len(shares), row))
     return f'smooth_labels([{_TRUE}], {len(target)}, eps={eps:.2f})\n[{shares}]'
 
 
@@ -63,7 +64,8 @@ def label_smoothing_demo(language:str=None, # 'en' or 'zh'; that of the settings
     "The smoothed target, and the loss against the true class's logit, by slider."
     grey, colour, ink = COLOURS['baseline'], COLOURS['smoothing'], COLOURS['ink']
 
-    @demo(*_CONTROLS, mosaic='b;l;k', widths=(4.6,), heights=(1.15, 1.15, .3), gaps=(.2, .6), margins=(.4, .2, .3, .1))
+    @demo(*_CONTROLS, mosaic='b;l;k', widths=(4.6,), heights=(1.15, 1.15, .3), gaps=(.2, .6), margins=(.4, .2, .3, .1),
+          narrow=dict(heights=(1.15, 1.15, .55), gaps=(.2, .75), margins=(.4, .2, .45, .1)))
     def frame(page, eps, classes):
         target, best = smooth_labels([_TRUE], classes, eps)[0].tolist(), optimal_logit(classes, eps)
         least = torch.special.entr(torch.tensor(target)).sum().item()
@@ -75,13 +77,13 @@ def label_smoothing_demo(language:str=None, # 'en' or 'zh'; that of the settings
             page.label('b', f'{target[i]:.3f}', i, height + .02, ha='center', va='bottom')
         logit = page.say('logit of the true class, all others 0', '真实类别的 logit（其余都是 0）')
         page.axes('l', xlim=(0, 10), ylim=(0, 3.2), yticks=range(4), xlabel=logit)
-        page.text('l', page.say('loss, hard', '硬标签的损失'), 0, 1.1, color=grey)
+        page.text('l', page.say('loss, hard', '硬标签的损失'), 0, 1.28 if page.narrow else 1.1, color=grey)
         page.text('l', page.say(*_lowest(eps, target, best, least)), 1, 1.1, ha='right')
         page.line('l', _LOGIT, _losses(0, classes), grey, linewidth=2)
         page.line('l', _LOGIT, _losses(eps, classes), colour, linewidth=2)
         if eps: page.line('l', [0, best, best], [least, least, 0], ink, linestyle=':', linewidth=1)
         if eps: page.dots('l', [best], [least], ink)
-        page.code('k', _code(eps, target), x=-.06, fontsize=8)
+        page.code('k', _code(eps, target, 5 if page.narrow else _MOST), x=-.06, fontsize=8)
         page.alt(*_told(eps, target, best, least))
 
     return frame(language, eps=eps, classes=classes)

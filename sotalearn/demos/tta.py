@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from .base import Choice, Demo, Slider, demo
-from .pictures import class_names, is_imagenette
+from .pictures import class_names, is_imagenette, own_pictures
 from ..figures import COLOURS
 from ..settings import LANGUAGES, say
 from ..tta import (MeasuredViews, _batches, _model_of, _shown, average_views, crop_box, has_bf16,
                            measure_views)
 
 # %% ../../nbs/demos/tta.ipynb #dt000008
-_MOST = 8                                 # augmented views that the demo shows
+_MOST, _OWN = 8, 2                        # augmented views that the demo shows, and pictures of the learner's own
 _LABELS = {False: ('{}: plain view wrong', '{}：只看原始视图答错'), True: ('{}: plain view right', '{}：只看原始视图答对')}
 
 
@@ -30,7 +30,7 @@ class _Example:
     whole: np.ndarray # the file's picture, shape (h, w, 3), in [0, 1]; what the centre crop loses is pale
     views: torch.Tensor # shape (1 + n, h, w, 3), in [0, 1]
     probs: torch.Tensor # shape (1 + n, classes)
-    target: int # its class
+    target: int # its class; None where nobody knows it
 
 
 def _whole(picture):
@@ -73,6 +73,26 @@ def _examples(learn, measured):
             for kind, i in found.items()}
 
 
+def _own_examples(learn, pictures):
+    "The learner's own pictures as a list of `_Example`; one that is named as a class is of that class."
+    dl = learn.dls.test_dl([*pictures.values()], num_workers=0, bs=len(pictures))
+    views, _ = next(_batches(dl, _MOST))
+    probs, shown, classes = _model_of(learn)(views), _shown(dl, views), list(learn.dls.vocab)
+    return [_Example(_whole(picture), shown[:, i], probs[:, i], classes.index(name) if name in classes else None)
+            for i, (name, picture) in enumerate(pictures.items())]
+
+
+class _Examples:
+    "What the demo shows: pictures of the validation set, one of each kind, or the learner's own."
+    def __init__(self, learn, measured): self.learn, self.found, self.own = learn, _examples(learn, measured), ({}, [])
+
+    def of(self, pictures, kind):
+        "The example of a kind; of the learner's `pictures` the first, or the second if there are two."
+        if not pictures: return self.found[kind]
+        if pictures is not self.own[0]: self.own = pictures, _own_examples(self.learn, pictures)      # views are random
+        return self.own[1][min([*self.found].index(kind), len(pictures) - 1)]
+
+
 @cache
 def _quick_learner():
     "A small model of Toynette for a demo without one: half a minute on two cores, once."
@@ -108,14 +128,39 @@ def _code(n, how, beta):
 
 def _told(names, example, average, n, how, of_all):
     "An example, what the views say of it together, and the accuracy `of_all`, in English and in Chinese."
-    right, plain = average[example.target], example.probs[0, example.target]
-    target, target_zh = (spoken[example.target] for spoken in names)
+    shown = average.argmax() if example.target is None else example.target
+    right, plain = average[shown], example.probs[0, shown]
+    target, target_zh = (spoken[shown] for spoken in names)
     answer, answer_zh = (spoken[average.argmax()] for spoken in names)
     joined = dict(mean='均值', max='最大值')[how]
+    if example.target is None:
+        return (f'A picture of your own, plain and {n} times augmented, {how} of the predictions: {right:.2f} for '
+                f'{answer}, the answer; {plain:.2f} from the plain view alone. {of_all[0]}.',
+                f'你自己的图：原始视图和 {n} 个增强视图，预测取{joined}，回答：{answer_zh}，得 {right:.2f}；'
+                f'只看原始视图是 {plain:.2f}。{of_all[1]}。')
     return (f'A {target}, plain and {n} times augmented, {how} of the predictions: {right:.2f} for the right class, '
             f'{plain:.2f} from the plain view alone; the answer is {answer}. {of_all[0]}.',
             f'{target_zh}：原始视图和 {n} 个增强视图，预测取{joined}，正确类别得 {right:.2f}，只看原始视图是 {plain:.2f}；'
             f'回答：{answer_zh}。{of_all[1]}。')
+
+
+def _draw_views(page, example, n, colours):
+    "The whole picture, and its views with their answers."
+    is_hidden, x = page.stored and not page.own, np.arange(len(colours))/len(colours)
+    page.picture('w', _GREY if is_hidden else example.whole, page.say('as it is (pale: cut off)', '原图（浅色：被裁掉）'))
+    page.text('a', page.say('views, the plain one first, with answers', '各视图（原始视图在前）和模型的回答'), 0, 1.2)
+    for i, panel in enumerate('abcdefghi'[:1 + n]):
+        page.picture(panel, _GREY if is_hidden else example.views[i])
+        page.boxes(panel.upper(), x, 0, .7/len(x), example.probs[i], colours)
+
+
+def _draw_answer(page, example, average, names, colours):
+    "The average of the views, and what it says; right or wrong, where the class is known."
+    page.bars('t', average, names, colours, numbers=False)
+    answer, mark, colour = names[average.argmax()], '', COLOURS['ink']
+    if example.target is not None:
+        mark, colour = (' ✓', COLOURS['tta']) if average.argmax() == example.target else (' ✗', COLOURS['accent'])
+    page.text('y', page.say(f'together: {answer}', f'合起来：{answer}') + mark, y=.25, color=colour)
 
 # %% ../../nbs/demos/tta.ipynb #dt000017
 _CONTROLS = (
@@ -126,44 +171,41 @@ _CONTROLS = (
 _PLACES = dict(       # w the whole picture; a to i the views, A to I their answers; t the average, l the accuracy
     mosaic='ww.aAbBcC;ww.dDeEfF;ww.gGhHiI;yyyyuuuuu;.ttt.llll;.........;kkkkkkkkk',
     widths=(1., .45, .05, .6, .35, .6, .35, .6, .35), heights=(.6, .6, .6, .36, 1.3, .12, .15),
-    gaps=(.05, .14), margins=(.12, .1, .3, .1))
+    gaps=(.05, .14), margins=(.12, .1, .3, .1),
+    narrow=dict(mosaic='wwww..;aAbBcC;dDeEfF;gGhHiI;yyyyyy;..tttt;uuuuuu;.lllll;......;kkkkkk',
+                widths=(.65, .37)*3, heights=(1.1, .65, .65, .65, .3, 1.3, .42, 1.1, .12, .15), gaps=(.05, .2)))
 
 # %% ../../nbs/demos/tta.ipynb #dt000012
 def tta_demo(learn=None, # a trained fastai Learner; without it one of Toynette is trained, in half a minute, once
              measured:MeasuredViews=None, # `measure_views(learn, 8)`, if you have it already
+             pictures=None, # two of your own: files, a folder, {class: picture}; of the validation set by default
              language:str=None, # 'en' or 'zh'; that of the settings by default
              n:int=8, # the controls' values at first
              how:str='mean',
              beta:float=.25,
-            )->Demo: # a `ValueError` if `learn` is no learner, or `measured` has fewer than 8 augmented views
+            )->Demo: # a `ValueError` if `learn` is no learner, `measured` has fewer than 8 views, or pictures are none
     "A picture, its views and their predictions, averaged; and what that gives on the validation set."
+    if pictures is not None: pictures = own_pictures(pictures, _OWN)      # before anything is trained
     learn = _quick_learner() if learn is None else learn
     if not hasattr(learn, 'dls'): raise ValueError(f'learn must be a fastai Learner, got {type(learn).__name__}')
     measured = measure_views(learn, _MOST) if measured is None else measured
     views = len(measured.probs) - 1
     if views < _MOST: raise ValueError(f'measured must have {_MOST} augmented views, got {views}')
-    examples, limits, items = _examples(learn, measured), _accuracy_limits(measured), len(measured.targets)
+    examples, limits, items = _Examples(learn, measured), _accuracy_limits(measured), len(measured.targets)
     names = [class_names(learn.dls.vocab, partial(say, language=spoken)) for spoken in LANGUAGES]
-    picture, is_private = Choice('image', ('picture', '图片'), _options(examples, names)), is_imagenette(learn.dls.path)
-    green, red, grey = COLOURS['tta'], COLOURS['accent'], COLOURS['baseline']
+    picture = Choice('image', ('picture', '图片'), _options(examples.found, names), own=True)
+    green, grey, ink = (COLOURS[name] for name in ('tta', 'baseline', 'ink'))
     ticks = {k: f'{k}\n{measured.seconds[k]:.1f} s' for k in range(0, _MOST + 1, 2)}
 
-    @demo(picture, *_CONTROLS, **_PLACES, stand_in=is_private)
+    @demo(picture, *_CONTROLS, **_PLACES, stand_in=is_imagenette(learn.dls.path), own=_OWN)
     def frame(page, image, n, how, beta):
-        example, weight, known = examples[image], None if how == 'max' else beta, page.say(*names)
+        example, weight, known = examples.of(page.own, image), None if how == 'max' else beta, page.say(*names)
         average = average_views(example.probs[:1 + n, None], how, weight)[0]
         accuracy = [100*share for share in measured.accuracy(how, weight)]
-        colours = [green if i == example.target else grey for i in range(len(known))]
-        x = np.arange(len(known))/len(known)
-        page.picture('w', _GREY if page.stored else example.whole, page.say('as it is (pale: cut off)', '原图（浅色：被裁掉）'))
-        page.text('a', page.say('views, the plain one first, with answers', '各视图（原始视图在前）和模型的回答'), 0, 1.2)
-        for i, panel in enumerate('abcdefghi'[:1 + n]):
-            page.picture(panel, _GREY if page.stored else example.views[i])
-            page.boxes(panel.upper(), x, 0, .7/len(x), example.probs[i], colours)
-        page.bars('t', average, known, colours, numbers=False)
-        answer, is_right = known[average.argmax()], average.argmax() == example.target
-        together = page.say(f'together: {answer}', f'合起来：{answer}') + (' ✓' if is_right else ' ✗')
-        page.text('y', together, y=.25, color=green if is_right else red)
+        shown, colour = (average.argmax(), ink) if example.target is None else (example.target, green)
+        colours = [colour if i == shown else grey for i in range(len(known))]
+        _draw_views(page, example, n, colours)
+        _draw_answer(page, example, average, known, colours)
         page.text('u', page.say(f'accuracy on {items} pictures, %', f'{items} 张图的准确率（%）'), .2, .8)
         page.text('u', f'{accuracy[n]:.1f} %, {measured.seconds[n]:.1f} s', .2, .25, color=green)
         page.axes('l', xlim=(-.4, _MOST + .4), xticks=list(ticks), xticklabels=list(ticks.values()), ylim=limits)
@@ -173,4 +215,6 @@ def tta_demo(learn=None, # a trained fastai Learner; without it one of Toynette 
         of_all = f'On all {items} pictures: {accuracy[n]:.1f} %', f'全部 {items} 张的准确率：{accuracy[n]:.1f}%'
         page.alt(*_told(names, example, average, n, how, of_all))
 
-    return frame(language, n=n, how=how, beta=beta)
+    made = frame(language, n=n, how=how, beta=beta)
+    if pictures: made.use(pictures)
+    return made
