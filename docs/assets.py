@@ -43,6 +43,7 @@ def _as_file(match, assets, up):
     if width and 'height="' not in attributes:
         wide, high = Image.open(io.BytesIO(base64.b64decode(encoded))).size
         attributes += f' height="{round(int(width[1])*high/wide)}"'
+    if width: attributes = attributes.replace('style="', f'style="--width: {width[1]}px; ')     # for a phone: see site.css
     return f'<img {attributes.strip()} src="{up}assets/{name}" loading="lazy" decoding="async">'
 
 
@@ -50,7 +51,7 @@ def _demo_as_files(match, assets, up):
     "A live figure whose pictures are files. The first is in the page as an `<img>` already."
     head, told, tail = match.groups()
     told = json.loads(told)
-    for picture in told['pictures'].values():
+    for picture in told['pictures'].values():         # those for a phone among them; only what is shown is fetched
         if picture['data']: picture['src'] = f'{up}assets/{assets.store(picture["data"], "webp")}'
         del picture['data']
     return head + json.dumps(told, ensure_ascii=False).replace('</', '<\\/') + tail

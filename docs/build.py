@@ -79,6 +79,7 @@ def sources(language:str, # 'en' or 'zh'
     for nb in pages.values():
         add_player(nb)
         add_closing(nb)
+        add_folding(nb)
     made = {f'{name}.ipynb': nbformat.writes(nb) for name, nb in pages.items()}
     behind = {name: words for name, words in told.items() if origins.folder_of(name)}
     more, more_told = other_sources(language, behind, told)
@@ -121,6 +122,12 @@ def add_closing(nb:nbformat.NotebookNode):
     shown = [output.get('data', {}).get('text/html', '') for cell in nb.cells for output in cell.get('outputs', [])]
     if any('data-closes' in text for text in shown):
         nb.cells.append(script_cell('guesses', (HERE/'guesses.js').read_text(encoding='utf-8')))
+
+
+def add_folding(nb:nbformat.NotebookNode):
+    "Let an optional part open where it has to."
+    if any('class="optional"' in cell.source for cell in nb.cells):
+        nb.cells.append(script_cell('optional', (HERE/'optional.js').read_text(encoding='utf-8')))
 
 
 def script_cell(name:str, script:str)->nbformat.NotebookNode:

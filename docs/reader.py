@@ -7,7 +7,7 @@ import nbformat
 from assets import Assets, lighten
 from problems import directives
 from sotalearn.figures import STILLS
-from sotalearn.school.copy import in_language
+from sotalearn.school.copy import FOLDED, in_language
 
 _EXPORTS = {'export', 'exporti', 'exports'}
 _SCRIPT = re.compile(r'<script type="module">.*?</script>', flags=re.S)
@@ -84,6 +84,26 @@ def _prepare_code(cell, told, assets, up, scripts):
         if closes: data['text/html'] = data['text/html'].replace('<div ', '<div data-closes ', 1)
 
 
+# Open as the page says it, for who has no scripts; folded before it is painted.
+_FOLD = ('<details class="optional" open><summary>{}</summary>'
+         '<script>document.currentScript.parentElement.open = false</script>')
+
+
+def _with_folds(cells):
+    "The cells, with what follows an optional heading in a fold that its last line opens."
+    found, is_open = [], False
+    for cell in cells:
+        starts = cell.cell_type == 'markdown' and re.search('^## ', cell.source, flags=re.M)
+        if is_open and starts: found.append(_markdown('</details>'))
+        is_open = is_open and not starts
+        if cell.metadata.get(FOLDED):
+            cell.source, mark = cell.source.rsplit('\n\n', 1)
+            found += [cell, _markdown(_FOLD.format(html.escape(mark.strip('*'))))]
+            is_open = True
+        else: found.append(cell)
+    return found + [_markdown('</details>')]*is_open
+
+
 def page(path:Path, # of a notebook in both languages
          language:str, # 'en' or 'zh'
          assets:Assets, # where its pictures go
@@ -104,6 +124,7 @@ def page(path:Path, # of a notebook in both languages
         if _EXPORTS & set(found): to.append(_markdown(f'<span class="anchor" id="cell-{cell.id}"></span>'))
         if cell.cell_type == 'code': _prepare_code(cell, found, assets, up, scripts)
         to.append(cell)
+    cells = _with_folds(cells)
     if last: cells += [_markdown('## ' + dict(en='The code behind this page', zh='本页背后的代码')[language]), *last]
     return _notebook(cells)
 

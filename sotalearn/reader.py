@@ -94,13 +94,15 @@ def _opened(source):
 
 def complaint(source, # as for `read_picture`
               error:Exception, # what happened
+              name:str='', # of the file that these bytes are, where it is known
              )->str:
     "What is wrong with a picture, in one sentence."
-    is_place = isinstance(source, (str, os.PathLike))
-    name = repr(str(source)) if is_place else f'a picture given as {type(source).__name__}'
+    is_place, is_file = isinstance(source, (str, os.PathLike)), isinstance(source, (bytes, bytearray, memoryview))
+    kind = repr(name) if name and is_file else f'a picture given as {type(source).__name__}'
+    name = repr(str(source)) if is_place else kind
     reason = ' '.join(str(error).split()) or type(error).__name__
     if isinstance(error, UnidentifiedImageError): reason = 'it is of no kind that is known'
-    head = bytes(source[4:12]) if isinstance(source, (bytes, bytearray, memoryview)) else b''
+    head = bytes(source[4:12]) if is_file else b''
     if str(source).lower().endswith(('.heic', '.heif')) and is_place or head in (b'ftypheic', b'ftypheix', b'ftypmif1'):
         reason = 'it is HEIC, as iPhones save: install its reader, pillow-heif, or export it as JPEG'
     hint = '; replace it or delete it' if is_place else ''
@@ -109,6 +111,7 @@ def complaint(source, # as for `read_picture`
 
 def read_picture(source, # path, bytes, file object, PIL image, array or tensor of pixels
                  hasty:bool=False, # a JPEG at an eighth of its size: enough to find out whether it can be read
+                 name:str='', # of a file given as bytes, for the complaint
                 )->Image.Image: # upright 8-bit RGB
     "A picture as a person would see it, and the same one whichever way it comes in; a `ValueError` if it is none."
     try:
@@ -117,4 +120,4 @@ def read_picture(source, # path, bytes, file object, PIL image, array or tensor 
         with _opened(source) as image:
             if hasty: image.draft('L', (1, 1))
             return to_rgb(image)
-    except Exception as e: raise ValueError(complaint(source, e)) from None
+    except Exception as e: raise ValueError(complaint(source, e, name)) from None

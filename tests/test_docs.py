@@ -333,7 +333,10 @@ CONTRAST = ['color-contrast', 'link-in-text-block']
 
 
 # What answers a guess is closed; axe and the live figures' controls need it open.
-OPEN_GUESSES = "() => { for (const button of document.querySelectorAll('.guess-skip')) button.click(); }"
+OPEN_GUESSES = """() => {
+    for (const fold of document.querySelectorAll('details.optional')) fold.open = true;
+    for (const button of document.querySelectorAll('.guess-skip')) button.click();
+}"""
 
 
 def judge(page, theme, where, **rules):
@@ -719,4 +722,47 @@ def test_the_page_reads_a_number_as_the_notebook_does(address, browser):
     read = f"text => {{ const read = function typedNumber{script}\n}}; return read(text, ['points', '个百分点', '%']); }}"
     for text, value in TYPED: assert page.evaluate(read, text) == pytest.approx(value), text
     for text in UNREADABLE: assert page.evaluate(read, text) != page.evaluate(read, text), text       # not a number
+    page.context.close()
+
+
+# ------------------------------------------------------------ what is optional
+
+@in_chromium
+@pytest.mark.parametrize('language, words', [('en', 'Optional: '), ('zh', '选读：')])
+def test_an_optional_part_opens_by_keyboard_by_a_link_and_on_paper(address, browser, language, words):
+    page = watched(browser.new_context(viewport=dict(width=1280, height=900)))
+    page.goto(f'{address}/{language}/06_mixup.html')
+    folds = page.locator('details.optional')
+    assert folds.count() == 4 and folds.evaluate_all('all => all.every(o => !o.open && o.parentElement.tagName === "SECTION")')
+    first = folds.nth(1)
+    assert first.locator(":scope > summary").inner_text().startswith(words)
+    field = first.locator('.sotalearn-guess').first
+    assert not field.is_visible()
+    first.locator(":scope > summary").focus()
+    page.keyboard.press('Enter')
+    assert field.is_visible() and first.locator('.guess-closed').count()
+    field.locator('.guess-skip').click()                                    # a guess in it works as anywhere
+    assert first.locator('.guess-closed').count() == 0
+    inner = folds.nth(3).locator('.anchor').first.get_attribute('id')      # of a cell
+    for place, fold in (('How-low-can-the-training-loss-get?', 2), (inner, 3)):
+        page.goto('about:blank')
+        page.goto(f'{address}/{language}/06_mixup.html#{place}')
+        page.wait_for_function('n => document.querySelectorAll("details.optional")[n].open', arg=fold)
+        assert folds.evaluate_all('all => all.filter(o => o.open).length') == 1
+    page.evaluate('dispatchEvent(new Event("beforeprint"))')
+    assert folds.evaluate_all('all => all.every(o => o.open)')
+    page.evaluate('dispatchEvent(new Event("afterprint"))')
+    assert folds.evaluate_all('all => all.filter(o => o.open).length') == 1
+    exercise = folds.nth(2).locator('.sotalearn-quiz')
+    exercise.locator('summary').first.click()                               # an exercise in it does, too
+    assert exercise.locator('details p').first.is_visible()
+    assert page.troubles == []
+    page.context.close()
+
+
+@in_chromium
+def test_without_scripts_what_is_optional_is_open(address, browser):
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(f'{address}/en/06_mixup.html')
+    assert page.locator('details.optional[open]').count() == page.locator('details.optional').count() == 4
     page.context.close()
