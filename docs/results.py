@@ -14,7 +14,7 @@ from sotalearn.datasets import OFFICIAL, SPLITS
 from sotalearn.demos.plots import costs, plot_costs, plot_runs
 from sotalearn.recipes import Recipe, changed_fields, colour_of, read_runs, recipe_of, techniques_in
 from sotalearn.school.form import in_both
-from sotalearn.school.place import REASONS, SAME, groups_of_seeds
+from sotalearn.school.place import COMPARED, DEFAULTS, JOINTS, REASONS, groups_of_seeds
 from sotalearn.school.texts import NOTEBOOKS, read_sentences
 from sotalearn.settings import LANGUAGES, say
 
@@ -201,12 +201,13 @@ def sections(found, unit, title, draws):
 
 def paste_box():
     "A cell in which a reader places a run of his own."
-    told = dict(groups=groups_of_seeds(), columns=['split', 'n_train', 'n_val', *SAME], reasons=REASONS, known=[*SPLITS])
+    told = dict(groups=groups_of_seeds(), columns=COMPARED, defaults=DEFAULTS, reasons=REASONS)
     sentences = read_sentences(NOTEBOOKS/'sentences.ipynb')
 
     def box(language):
         words = {name: say(*text, language).replace('`', '') for name, text in sentences.items() if name[:6] == 'place_'}
-        known = json.dumps(dict(told, words=words), ensure_ascii=False).replace('</', '<\\/')
+        joints = {name: say(*both, language) for name, both in JOINTS.items()}
+        known = json.dumps(dict(told, words=words, joints=joints), ensure_ascii=False).replace('</', '<\\/')
         return (f'<div lang="{language}" class="sotalearn-guess sotalearn-place"><form hidden><label>{words["place_paste"]}'
                 f'<textarea name="row" rows="3"></textarea></label><div class="guess-row"><button type="submit">'
                 f'{words["place_button"]}</button></div><div class="guess-said" role="status"></div>'

@@ -1,5 +1,6 @@
 """Live figures in a real JupyterLab and in files without a kernel, driven by headless Chromium."""
 import io
+import json
 import os
 import secrets
 
@@ -8,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lab import CHROMIUM, KERNEL, PATIENCE, Lab, chromium, our_troubles
+from lab import CHROMIUM, KERNEL, PATIENCE, Lab, chromium, our_troubles, run_all
 from sotalearn.demos.mixup import mixup_demo
 from sotalearn.demos.normalization import normalization_demo
 from sotalearn.demos.page import PHONE, SMALLEST
 from sotalearn.figures import StillFigure
-from sotalearn.school.copy import chapters, in_language
+from sotalearn.school.copy import chapters, in_language, write_copy
 
 SMALL = dict(SOTALEARN_DATASET='toynette', SOTALEARN_EPOCHS='1', SOTALEARN_SIZE='32', SOTALEARN_TRAIN_IMAGES='200', SOTALEARN_LANGUAGE='en')
 pytestmark = [pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`'), pytest.mark.timeout(1200)]
@@ -415,4 +416,41 @@ def test_a_server_that_is_stopped(lab, browser):
         slider.evaluate('(o, value) => { o.value = value; o.dispatchEvent(new Event("input")); }', value)
         if name: shown(page, name)
     assert slider.get_attribute('aria-valuetext') == '0.63' and page.locator('.demo-stale').count() == 1
+    page.context.close()
+
+
+# ------------------------------------------------------------ guesses
+
+def test_a_guess_made_in_a_field_reaches_the_card_and_your_own_diagram(lab, browser, tmp_path):
+    "Made before any cell was run, the browser alone keeps it; a cell that asks, counts or draws brings it to the card."
+    chapter = next(o for o in chapters() if o.name == '02_baseline.ipynb')
+    write_copy(tmp_path, 'en', [chapter])
+    fields = [cell for cell in nbformat.read(tmp_path/chapter.name, as_version=4).cells
+              if cell.source.endswith(("guess('untrained_loss')", "guess('seed_range')"))]
+    draws = nbformat.v4.new_code_cell('from sotalearn.school.guesses import own_reliability\nown_reliability()')
+    lab.write('guesses.ipynb', nbformat.v4.new_notebook(cells=[*fields, draws], metadata=KERNEL), trusted=True)
+    page = lab.open(browser, 'guesses.ipynb', run=False)
+    first, second = (page.locator(f'[data-guess={guess}]') for guess in ('untrained_loss', 'seed_range'))
+
+    def answer(field, given, sure):
+        field.locator('select').select_option(sure)
+        field.locator('input').fill(given)
+        field.locator('input').press('Enter')
+
+    answer(first, '９', '90')
+    assert 'Run this cell' in first.locator('.guess-keep').inner_text()
+    card = lab.notebooks/'.sotalearn'/'progress.json'
+    assert not card.exists()
+    run_all(page)
+    page.wait_for_function("document.querySelectorAll('.guess-keep').length === 0")
+    page.get_by_text('Of your guesses 1 came').first.wait_for()
+    answer(second, '2', '70')
+    page.get_by_text('Of your guesses 2 came').first.wait_for()
+    for _ in range(PATIENCE//100):
+        kept = json.loads(card.read_text())['guesses'] if card.exists() else {}
+        if len(kept) == 2: break
+        page.wait_for_timeout(100)
+    assert {guess: (one['given'], one['sure'], one['right']) for guess, one in kept.items()} == dict(
+        untrained_loss=(9, 90, False), seed_range=(2, 70, True))
+    assert our_troubles(page) == []
     page.context.close()

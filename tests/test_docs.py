@@ -518,6 +518,10 @@ def test_a_chapter_prints_its_text_and_nothing_of_the_frame(address, browser):
     said = "[...document.querySelectorAll('.guess-closed > p')].filter(o => o.textContent.trim())"
     assert page.evaluate(f'{said}.length') > 5 and page.evaluate(f'{said}.every(o => o.checkVisibility())')
     assert page.pdf(format='A4').startswith(b'%PDF')
+    page.goto(f'{address}/en/02_baseline.html')         # a matrix that one picks a cell of is a figure, too
+    page.evaluate(OPEN_GUESSES)
+    page.locator('.sotalearn-demo').first.scroll_into_view_if_needed()
+    page.locator('.demo-cells').wait_for()
     page.context.close()
 
 

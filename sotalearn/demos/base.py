@@ -93,12 +93,13 @@ class Demo(anywidget.AnyWidget):
                  stand_in:bool=False, # does a page that is `stored` hold other pictures than the kernel draws?
                  own:int=0, # how many pictures of the learner's own it can show
                  narrow:dict=(), # what is other in a phone's layout than in proportion, as for `Layout.narrowed`
+                 cover=None, # gives a `StillFigure` in a language for who cannot play it; else it is the first picture
                  **values # the controls' values at first
                 ):
         trouble = ''
         try: language = check_choice(language or settings().language, 'language', LANGUAGES)
         except ValueError as e: language, trouble = LANGUAGES[0], _sentence(e)
-        self._frame, self._layout, self._stands_in = frame, layout, stand_in
+        self._frame, self._layout, self._stands_in, self._cover = frame, layout, stand_in, cover
         self._most_own, self._own, self._coming, self._narrow = own, {}, {}, layout.narrowed(**dict(narrow))
         self.controls, self.size, self.language = controls, layout.size, language
         for control in controls:
@@ -288,6 +289,12 @@ class Demo(anywidget.AnyWidget):
                 if cost(encoded) <= budget: return dict(zip(wanted, zip(encoded, alts))), density
         return {next(iter(wanted)): (encode(pictures[0], 2, 30), alts[0])}, 2
 
+    def _covered(self, language):
+        "The cover as the bytes of a WebP, its alt text, and its size in inches."
+        still, buffer = self._cover(language), io.BytesIO()
+        still.pictures[language].save(buffer, 'webp', quality=82)
+        return buffer.getvalue(), still.alt[language], still.size
+
     def _form(self, language, hidden, controls, **how):
         "The HTML of the demo in one language, in one line."
         spec = self._spec(language, controls)
@@ -298,9 +305,11 @@ class Demo(anywidget.AnyWidget):
             spec |= dict(failed=True, note=_sentence(e))
             found = {}
         (first, alt), *_ = (*found.values(), (b'', spec['note']))
+        size = self.size
+        if self._cover and found: first, alt, size = self._covered(language)
         alt = html.escape(' '.join(alt.split()))
         data = lambda picture: base64.b64encode(picture).decode()
-        size = 'width="{}" height="{}"'.format(*spec['size'])
+        size = 'width="{}" height="{}"'.format(*(round(inches*CSS_DPI) for inches in size))
         shown = (f'<img src="data:image/webp;base64,{data(first)}" lang="{language}" {size} alt="{alt}" '
                  f'style="max-width: 100%; height: auto">' if found else f'<p role="alert">{alt}</p>')
         # the first picture is in the page already
@@ -330,17 +339,20 @@ class Demo(anywidget.AnyWidget):
         return dict(controls=self.controls, budget=_STORED_BYTES//len(languages), method=2, layouts=layouts)
 
     def _still(self, language, controls, **how):
-        "The first picture of the form, for readers who show no HTML: its type, its base64 text, its words."
+        "The cover or the form's first picture, for readers who show no HTML: type, base64 text, words, inches across."
+        if self._cover:
+            shown = self._cover(language)
+            return *still(shown.pictures[language]), shown.alt[language], shown.size[0]
         which = dict(language=language, stored=self._stands_in)
         values = self._stored_values(controls)[0]
-        return *still(self._drawing(values, max(_DENSITIES), **which)), self._words(values, **which)
+        return *still(self._drawing(values, max(_DENSITIES), **which)), self._words(values, **which), self.size[0]
 
     # The HTML finds the widget by itself, and unlike a widget's own output it outlives the kernel.
     def _repr_mimebundle_(self, include=None, exclude=None):
         stored = stored_languages()
-        try: kind, picture, alt = self._still((stored or [self.language])[0], **self._richness(stored))
+        try: kind, picture, alt, across = self._still((stored or [self.language])[0], **self._richness(stored))
         except Exception: return {'text/plain': repr(self), 'text/html': self.html(stored)}
-        words = {kind: dict(alt=alt, width=round(self.size[0]*CSS_DPI))}
+        words = {kind: dict(alt=alt, width=round(across*CSS_DPI))}
         if not stored: return {'text/plain': repr(self), kind: picture, 'text/html': self.html()}, words
         told = {each: {'text/html': self._form(each, False, **self._richness(stored))} for each in stored}
         for each in stored[1:]: told[each]['text/plain'] = self._still(each, **self._richness(stored))[2]
@@ -358,8 +370,10 @@ def demo(*controls, # `Slider` and `Choice`
          stand_in:bool=False, # does the frame draw other pictures where `page.stored` is true?
          own:int=0, # how many of the learner's own pictures, `page.own`, the frame can show
          narrow:dict=(), # what `Layout.narrowed` is to change on a phone, where `page.narrow` is true
+         cover=None, # for who cannot play it: called with a language it gives a `StillFigure`; else the first picture
          **room # `gaps` and `margins` of the `Layout`
         ): # makes of a frame function one that makes a `Demo`, from `language` and the controls' values at first
     "A demo of the function below it, which draws one frame: it is called with a `Page` and a value for each control."
     layout = Layout(mosaic, widths, heights, **room)
-    return lambda frame: wraps(frame)(partial(Demo, frame, controls, layout, stand_in=stand_in, own=own, narrow=narrow))
+    how = dict(stand_in=stand_in, own=own, narrow=narrow, cover=cover)
+    return lambda frame: wraps(frame)(partial(Demo, frame, controls, layout, **how))

@@ -45,6 +45,20 @@ body[data-jp-theme-light] .sotalearn-demo.sotalearn-demo { --demo-paper: var(--j
 .sotalearn-demo .demo-options label:has(:checked) { border-color: var(--demo-accent); box-shadow: inset 0 0 0 1px var(--demo-accent); }
 .sotalearn-demo .demo-options input { margin: 0; accent-color: var(--demo-accent); }
 .sotalearn-demo input:focus-visible, .sotalearn-demo .demo-options label:focus-within:has(:focus-visible) { outline: 2px solid var(--demo-accent); outline-offset: 2px; }
+.sotalearn-demo .demo-cells { grid-column: 1 / -1; display: grid; gap: 2px; margin-top: 4px; font-size: 12px; line-height: 1.2; overflow-x: auto; padding: 2px; }
+.sotalearn-demo .demo-picked { display: block; min-height: 1.45em; margin-bottom: 6px; font-weight: 600; }
+.sotalearn-demo .demo-hint { display: block; margin-top: 6px; color: var(--demo-soft); font-size: 13px; }
+.sotalearn-demo .demo-side { color: var(--demo-soft); align-self: end; }
+.sotalearn-demo .demo-across { text-align: center; }
+.sotalearn-demo .demo-row { text-align: right; align-self: center; padding-right: 4px; }
+.sotalearn-demo .demo-column { writing-mode: vertical-rl; transform: rotate(180deg); justify-self: center; white-space: nowrap; padding-top: 4px; }
+.sotalearn-demo:lang(zh) .demo-column { transform: none; align-self: end; padding: 0 0 4px; }
+.sotalearn-demo .demo-cells .demo-cell { --red: #d55e00; position: relative; display: grid; place-items: center; min-height: 26px; border-radius: 3px; cursor: pointer; font-weight: 400; print-color-adjust: exact;
+  font-variant-numeric: tabular-nums; background: color-mix(in srgb, var(--red) calc(8% + 52% * var(--share, 0)), var(--demo-paper)); }
+.sotalearn-demo .demo-cell.demo-same { color: var(--demo-soft); background: none; box-shadow: inset 0 0 0 1px var(--demo-line); }
+.sotalearn-demo .demo-cell input { position: absolute; inset: 0; opacity: 0; margin: 0; cursor: pointer; }
+.sotalearn-demo .demo-cell:has(:checked) { box-shadow: inset 0 0 0 2px var(--demo-ink); font-weight: 600; }
+.sotalearn-demo .demo-cell:focus-within:has(:focus-visible) { outline: 2px solid var(--demo-accent); outline-offset: 1px; }
 .sotalearn-demo .demo-control.demo-off { opacity: .5; }
 .sotalearn-demo .demo-off input { cursor: not-allowed; }
 .sotalearn-demo .demo-own { justify-self: start; padding: 3px 12px; border: 1px solid var(--demo-line); border-radius: 6px; cursor: pointer; }
@@ -88,11 +102,11 @@ const nearest = (few, value) => few.reduce((a, b) => Math.abs(b - value) < Math.
 function neighbours(controls, values) {
   const near = [];
   for (const control of controls.filter(o => isOn(o, values))) {
-    if (control.kind === 'choice') {
-      for (const option of control.options) near.push([1, { ...values, [control.name]: option.value }]);
+    const here = stepNumber(control, values[control.name]);
+    if (control.kind !== 'slider') {
+      control.options.forEach(({ value }, i) => near.push([control.kind === 'cells' ? Math.abs(i - here) : 1, { ...values, [control.name]: value }]));
       continue;
     }
-    const here = stepNumber(control, values[control.name]);
     const last = stepNumber(control, control.high);
     for (let away = 1; away <= REACH; away++) {
       for (const there of [here + away, here - away]) {
@@ -165,6 +179,64 @@ function choiceControl(control, id, moved) {
   return { box, follow, relabel };
 }
 
+/** The next cell that can be picked above or below one, the column's other end after the last. */
+function cellInColumn(options, from, step) {
+  const column = options.filter(option => option.column === from.column).sort((a, b) => a.row - b.row);
+  return column[(column.indexOf(from) + step + column.length) % column.length];
+}
+
+/** A square table whose cells are radio buttons: Left and Right go from one to the next, as in every such group; Up and Down stay in the column. */
+function cellsControl(control, id, moved) {
+  const { names, sides, options } = control;
+  const box = element('fieldset', 'demo-control');
+  const table = element('div', 'demo-cells');
+  table.style.gridTemplateColumns = `minmax(5em, max-content) repeat(${names.length}, minmax(24px, 30px))`;
+  const place = (part, row, column, span = 1) => {
+    Object.assign(part.style, { gridRow: row, gridColumn: `${column} / span ${span}` });
+    table.append(part);
+    return part;
+  };
+  const head = (className, textContent, ...where) => place(element('span', className, { textContent, ariaHidden: 'true' }), ...where);
+  head('demo-side demo-across', sides[1], 1, 2, names.length);
+  head('demo-side', sides[0], 2, 1);
+  names.forEach((name, i) => {
+    head('demo-column', name, 2, i + 2);
+    head('demo-row', name, i + 3, 1);
+  });
+  const most = Math.max(...options.map(({ row, column, share }) => (row === column ? 0 : share)));
+  const inputs = options.map((option, i) => {
+    const { row, column, share, value, label } = option;
+    const percent = Math.round(100 * share);
+    const input = element('input', '', { type: 'radio', name: id, value, id: `${id}-${i}`, ariaLabel: `${label}, ${percent} %` });
+    const cell = element('label', `demo-cell ${row === column ? 'demo-same' : ''}`, { htmlFor: input.id, title: label });
+    if (row !== column) cell.style.setProperty('--share', share / most);
+    input.addEventListener('change', () => moved(control.name, value));
+    input.addEventListener('keydown', event => {
+      const step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      const next = inputs[options.indexOf(cellInColumn(options, option, step))];
+      next.focus();
+      next.click();
+    });
+    cell.append(input, percent ? String(percent) : '·');
+    place(cell, row + 3, column + 2);
+    return input;
+  });
+  const picked = element('span', 'demo-picked', { ariaHidden: 'true' });      // the button's own name says the same
+  const hint = element('span', 'demo-hint', { textContent: control.hint });
+  box.append(element('legend', '', { textContent: control.label }), table);
+  const follow = value => {
+    inputs.forEach((input, i) => {
+      input.checked = input.value === value;
+      if (input.checked) picked.textContent = options[i].label;
+    });
+  };
+  return { box, follow, above: picked, below: hint, room: 100 + 32 * names.length };
+}
+
+const CONTROLS = { slider: sliderControl, choice: choiceControl, cells: cellsControl };
+
 /**
  * Open a live figure in `root`.
  *
@@ -196,15 +268,15 @@ function openFigure(root, spec, stored = {}) {
   const firstSource = picture.src;
   Object.assign(picture, { className: 'demo-picture', decoding: 'sync' });
   const view = element('div', 'demo-view', { hidden: spec.failed });
-  view.append(picture);
   const panel = element('div', 'demo-panel');
   const noteLine = element('p', 'demo-note', { role: 'status' });
   const spoken = element('p', 'demo-spoken', { ariaLive: 'polite' });
-  const parts = controls.map((control, i) =>
-    (control.kind === 'slider' ? sliderControl : choiceControl)(control, `${id}-${i}`, move));
+  const parts = controls.map((control, i) => CONTROLS[control.kind](control, `${id}-${i}`, move));
+  view.append(...parts.flatMap(part => part.above ?? []), picture, ...parts.flatMap(part => part.below ?? []));
   const own = spec.own ? ownControl(spec, sendFile, refuse) : null;
+  panel.style.flexBasis = `${Math.max(...parts.map(part => part.room ?? 220))}px`;       // below that the picture stands under the controls
   panel.append(...parts.map(part => part.box), ...(own ? [own] : []), noteLine, spoken);
-  body.append(view, panel);
+  body.append(...(controls.some(control => control.kind === 'cells') ? [panel, view] : [view, panel]));     // first the table, then what its cell holds
   root.classList.add('sotalearn-demo');
   root.lang = spec.language === 'zh' ? 'zh-Hans' : 'en';
   root.replaceChildren(body);

@@ -1,6 +1,7 @@
 // Guesses: a field takes a number, a choice or a few words, keeps it, and then shows it beside what was measured.
 //
-// Nothing is sent anywhere: the page's own storage keeps the guesses. Without this script no field is shown, and nothing is closed.
+// Nothing is sent anywhere: the page's own storage keeps the guesses, and in JupyterLab the learner's own kernel puts them on the card.
+// Without this script no field is shown, and nothing is closed.
 
 const GUESS_STYLE = `
 .sotalearn-guess, .sotalearn-reliability { max-width: 46em; margin: .5em 0; line-height: 1.5; color: inherit; overflow-wrap: anywhere; }
@@ -32,6 +33,7 @@ const GUESS_STYLE = `
 @media print { .sotalearn-guess:not([data-answered]) { display: none; } }
 `;
 const KEPT = 'sotalearn-guesses';
+const kernels = (globalThis.sotalearnKernels ??= new Set());      // of a JupyterLab's notebooks, which keep guesses on the card
 
 function dressGuesses() {
   if (document.getElementById('sotalearn-guess-style')) return;
@@ -137,10 +139,8 @@ function showAnswer(root, task, given) {
   said.classList.toggle('guess-right', right === true);
   said.classList.toggle('guess-wrong', right === false);
   if (task.kind === 'number' && task.answer) said.prepend(axis(task.answer, given, task.words, lines.join(' ')));
-  if (given !== undefined && root.closest('.jp-Notebook')) {
-    const keep = document.createElement('small');
-    keep.textContent = fillGaps(task.words.guess_keep, { code: `guess('${task.name}', ${JSON.stringify(given)})` });
-    said.append(keep);
+  if (given !== undefined && root.closest('.jp-Notebook') && !kernels.size) {
+    said.append(Object.assign(document.createElement('small'), { className: 'guess-keep', textContent: task.words.guess_keep }));
   }
   root.dataset.answered = '';
   root.dispatchEvent(new CustomEvent('sotalearn-guess', { bubbles: true }));
@@ -259,5 +259,20 @@ function openGuesses() {
   }
   countGuesses();
 }
+
+export default {
+  /** A kernel listens: it is told of the guesses that this page has kept, and of every later one. */
+  initialize({ model }) {
+    const tell = () => { try { model.send({ guesses: keptGuesses() }); } catch { kernels.delete(model); /* it is gone */ } };
+    kernels.add(model);
+    document.addEventListener('sotalearn-guess', tell);
+    for (const note of document.querySelectorAll('.guess-keep')) note.remove();
+    tell();
+    return () => {
+      kernels.delete(model);
+      document.removeEventListener('sotalearn-guess', tell);
+    };
+  },
+};
 
 export { openGuesses };

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['GUESSES', 'EXAMPLE', 'typed_number', 'Guess', 'guess_script', 'field_html', 'Asked', 'guess', 'made_guesses',
-           'GuessCount', 'guess_count', 'Reliability', 'own_reliability']
+           'keep_guesses', 'listen', 'GuessCount', 'guess_count', 'Reliability', 'own_reliability']
 
 # %% ../../nbs/tools/guesses.ipynb #a15a0004
-import html, json, re, unicodedata
+import html, json, re, sys, unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import cache, cached_property
@@ -113,10 +114,13 @@ GUESSES = {name: Guess(name, *parts) for name, parts in read_guesses(NOTEBOOKS/'
 def _json(told): return json.dumps(told, ensure_ascii=False).replace('</', '<\\/')
 
 
+_SCRIPT = Path(sotalearn.__file__).parent/'school'/'guess.js'
+
+
 @cache
 def guess_script():
     "What opens the fields of a page, with the call that does so."
-    text = (Path(sotalearn.__file__).parent/'school'/'guess.js').read_text(encoding='utf-8')
+    text = _SCRIPT.read_text(encoding='utf-8')
     return '<script type="module">{}openGuesses();</script>'.format(text.replace('</script', '<\\/script'))
 
 
@@ -201,16 +205,22 @@ def _sure_of(sure):
     raise Unreadable(sentence('guess_sure_asked', value=quote(sure)))
 
 
+def _made(asked, given, sure):
+    "A guess as the card has it, or `Unreadable`."
+    given, now = asked.read(given), datetime.now(timezone.utc).isoformat(timespec='seconds')
+    return dict(given=given, sure=_sure_of(sure), right=asked.is_right(given), date=now)
+
+
 def guess(name:str, # a key of `GUESSES`
           given=None, # a number, a letter or a few words; by default it only asks
           sure=None, # from 50 to 100, in percent, that the guess counts as right
          )->Asked: # shown in a cell it asks, or puts the guess beside the answer
     "A guess; what is given is kept, and the first one stands."
     asked = GUESSES[check_choice(name, 'name', tuple(GUESSES))]
+    listen()
     if given is None: return Asked(asked, made_guesses()[0].get(name))
-    try: made = dict(given=asked.read(given), sure=_sure_of(sure))
+    try: made = _made(asked, given, sure)
     except Unreadable as error: return Asked(asked, again=error.text)
-    made |= dict(right=asked.is_right(made['given']), date=datetime.now(timezone.utc).isoformat(timespec='seconds'))
     kept, note = progress(lambda guesses: guesses.setdefault(name, made), 'guesses')
     first = kept.get(name, made)
     if note is None and first['given'] != made['given']:
@@ -222,6 +232,37 @@ def made_guesses()->tuple: # ({name: dict(given, sure, right, date)}, a text if 
     "The guesses on the learner's card."
     kept, note = progress(part='guesses')
     return {name: made for name, made in kept.items() if name in GUESSES}, note
+
+# %% ../../nbs/tools/guesses.ipynb #f5c8b20a
+def keep_guesses(heard:dict, # name → dict(given, sure), as a page has kept them; what makes no sense is left out
+                ):
+    "Put guesses on the card on which they do not stand yet."
+    made = {}
+    for name, one in heard.items() if isinstance(heard, dict) else ():
+        if name in GUESSES and isinstance(one, dict):
+            with suppress(Unreadable): made[name] = _made(GUESSES[name], one.get('given'), one.get('sure'))
+    if made.keys() - made_guesses()[0].keys(): progress(lambda guesses: guesses.update({**made, **guesses}), 'guesses')
+
+
+@cache
+def _listener():
+    "A widget without a face, through which the page tells this kernel of the guesses in its fields."
+    import anywidget
+
+    class Listener(anywidget.AnyWidget):
+        _esm = _SCRIPT
+
+        def __init__(self):
+            super().__init__()
+            self.on_msg(lambda _, told, buffers: keep_guesses(told.get('guesses') if isinstance(told, dict) else {}))
+
+    return Listener()
+
+
+def listen():
+    "From now on hear of the guesses that are made on the page, if this is a notebook's kernel."
+    shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
+    if getattr(shell, 'kernel', None): _listener()
 
 # %% ../../nbs/tools/guesses.ipynb #a15a0024
 class GuessCount:
@@ -251,6 +292,7 @@ class GuessCount:
 
 def guess_count()->GuessCount:
     "How many guesses were made, and how many were right."
+    listen()
     return GuessCount()
 
 # %% ../../nbs/tools/guesses.ipynb #a15a0032
@@ -288,4 +330,5 @@ class Reliability:
 def own_reliability(judged:dict=None, # of a model, as `sotalearn.smoothing.calibration` gives it; none by default
                    )->Reliability:
     "Your own reliability diagram, from the guesses for which you said how sure you were."
+    listen()
     return Reliability(judged)

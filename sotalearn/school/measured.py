@@ -6,13 +6,14 @@
 __all__ = ['ANSWERS', 'Number', 'shown']
 
 # %% ../../nbs/tools/guess_answers.ipynb #a15f2003
-import json, math, re
+import math, re
 from functools import cache
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..files import course_folder
 from ..recipes import course_recipes, measured_runs
+from .texts import cells_of
 
 # %% ../../nbs/tools/guess_answers.ipynb #a15f2004
 @dataclass(frozen=True)
@@ -24,18 +25,18 @@ class Number:
 
 # %% ../../nbs/tools/guess_answers.ipynb #a15f2005
 @cache
-def _cells(chapter):
-    "The cells of a chapter."
+def _outputs(chapter):
+    "What the code cells of a chapter show, by their ids."
     path, = course_folder('chapters').glob(f'{chapter}_*.ipynb')
-    return json.loads(path.read_text(encoding='utf-8'))['cells']
+    return {cell['id']: cell['outputs'] for cell in cells_of(path) if cell['cell_type'] == 'code'}
 
 
 def shown(chapter:str, # its number, such as '05'
           cell:str, # the id of a code cell
          )->str:
     "What a cell of a chapter shows, as text."
-    outputs = next(one['outputs'] for one in _cells(chapter) if one['id'] == cell)
-    return '\n'.join(''.join(output.get('data', {}).get('text/plain', output.get('text', ''))) for output in outputs)
+    parts = [output.get('data', {}).get('text/plain', output.get('text', '')) for output in _outputs(chapter)[cell]]
+    return '\n'.join(map(''.join, parts))
 
 
 def _numbers(text, *line):
