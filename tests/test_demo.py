@@ -134,8 +134,8 @@ def test_the_stored_form_is_small_and_whole(name):
 
 
 def test_a_demo_too_rich_to_store_keeps_its_present_picture():
-    @demo(Slider('side', ('side', '边长'), 0, 20, 1, start=5), mosaic='n', widths=(5,), heights=(5,))
-    def noise(page, side): page.picture('n', torch.rand(600, 600, 3), f'noise {side}')
+    @demo(Slider('side', ('side', '边长'), 0, 20, 1, start=5), mosaic='n', widths=(8,), heights=(8,))
+    def noise(page, side): page.picture('n', torch.rand(800, 800, 3), f'noise {side}')
     assert list(told(noise().html())['pictures']) == ['5']
 
 

@@ -26,7 +26,8 @@ from ..settings import LANGUAGES, say, settings
 
 # %% ../../nbs/demos/base.ipynb #db000008
 _DENSITIES = (1, 2)                # dots for a CSS pixel: the page asks for those of its screen
-_STEPS_DOWN = ((2, 75), (2, 60), (2, 45), (1.5, 60), (1.5, 45), (1.5, 30), (1.5, 20))  # dots and quality of stored ones
+_STEPS_DOWN = ((2, 75), (2, 60), (2, 45), (1.5, 60), (1.5, 45), (1.5, 30), (1.5, 20),
+               (1.25, 30), (1.25, 20), (1, 30), (1, 20))         # dots and quality of stored ones
 _MOST_BYTES = 4_000_000            # of pictures that a demo keeps
 _MOST_DRAWN = 6                    # figures kept drawn: each holds 10 MB of pixels, and cells are run again and again
 _STORED_BYTES = 1_400_000          # of a demo in a notebook, all its languages together
