@@ -403,22 +403,6 @@ def test_an_untrusted_notebook_shows_no_figure_twice(lab, browser, demos, monkey
     page.context.close()
 
 
-def test_a_server_that_is_stopped(lab, browser):
-    "The last test here, for nobody starts it again: what was seen still plays, and a sentence says what is lacking."
-    lab.write('stopped.ipynb', CELLS['mixup'])
-    page = lab.open(browser, 'stopped.ipynb')
-    shown(page, 30)
-    lab.process.terminate()
-    lab.process.wait(20)
-    page.get_by_text('Jupyter does not answer').first.wait_for()
-    slider = page.get_by_role('slider', include_hidden=True)           # JupyterLab's own dialog takes the keys
-    for value, name in ((1, 100), (.63, None)):
-        slider.evaluate('(o, value) => { o.value = value; o.dispatchEvent(new Event("input")); }', value)
-        if name: shown(page, name)
-    assert slider.get_attribute('aria-valuetext') == '0.63' and page.locator('.demo-stale').count() == 1
-    page.context.close()
-
-
 # ------------------------------------------------------------ guesses
 
 def test_a_guess_made_in_a_field_reaches_the_card_and_your_own_diagram(lab, browser, tmp_path):
@@ -453,4 +437,22 @@ def test_a_guess_made_in_a_field_reaches_the_card_and_your_own_diagram(lab, brow
     assert {guess: (one['given'], one['sure'], one['right']) for guess, one in kept.items()} == dict(
         untrained_loss=(9, 90, False), seed_range=(2, 70, True))
     assert our_troubles(page) == []
+    page.context.close()
+
+
+# ------------------------------------------------------------ the last: it ends the server that the others share
+
+def test_a_server_that_is_stopped(lab, browser):
+    "The last test here, for nobody starts it again: what was seen still plays, and a sentence says what is lacking."
+    lab.write('stopped.ipynb', CELLS['mixup'])
+    page = lab.open(browser, 'stopped.ipynb')
+    shown(page, 30)
+    lab.process.terminate()
+    lab.process.wait(20)
+    page.get_by_text('Jupyter does not answer').first.wait_for()
+    slider = page.get_by_role('slider', include_hidden=True)           # JupyterLab's own dialog takes the keys
+    for value, name in ((1, 100), (.63, None)):
+        slider.evaluate('(o, value) => { o.value = value; o.dispatchEvent(new Event("input")); }', value)
+        if name: shown(page, name)
+    assert slider.get_attribute('aria-valuetext') == '0.63' and page.locator('.demo-stale').count() == 1
     page.context.close()
