@@ -54,6 +54,9 @@ class Group:
     @property
     def pixels(self): return pixels_seen(self.recipe)*self.runs.n_train.mean()
 
+    @property
+    def is_earlier(self): return self.recipe.dataset == 'toynette' and not self.recipe.split
+
     def part(self, say):
         "Which part of the training set it learns from, and how right that is, in words."
         recipe, words = self.recipe, []
@@ -68,6 +71,7 @@ class Group:
         words = [say(f'{self.recipe.size} px', f'{self.recipe.size} 像素')]
         if self.recipe.arch != Recipe.arch: words.append(self.recipe.arch)
         if self.recipe.splitter in SPLITTERS: words.append(say('other validation images', '别的验证图'))
+        if self.is_earlier: words.append(say('earlier runs', '早先的训练'))
         return say(', ', '，').join(words + self.part(say))
 
     def label(self, say):
@@ -85,7 +89,7 @@ class Group:
             words.append(name if isinstance(value, bool) else f'{name} {value:g}')
         if recipe.bf16: words.append('bfloat16')
         if recipe.splitter in SPLITTERS: words.append(say(*SPLITTERS[recipe.splitter]))
-        if recipe.dataset == 'toynette' and not recipe.split: words.append(say('earlier runs', '早先的训练'))
+        if self.is_earlier: words.append(say('earlier runs', '早先的训练'))
         return say(', ', '，').join(words + self.part(say))
 
 
