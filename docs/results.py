@@ -227,7 +227,6 @@ def paste_box():
 def notebook(path):
     "The page of results as a notebook in both languages, from the table of runs at `path`."
     runs = read_runs(path)
-    runs = runs.reindex(columns=runs.columns.union(['nll_scaled', 'ece_scaled'], sort=False))
     part = pd.Series('earlier', runs.index).mask(runs.dataset == 'toynette', 'toynette')
     part = part.mask(runs.split == OFFICIAL, 'official')
     cells = [*prose('opening', n=len(runs)), *whole(runs[part == 'official'])]

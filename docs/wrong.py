@@ -54,11 +54,13 @@ def _settings(text):
     return provoke
 
 
-def _table(text):
+def _table(old, new):
+    "A table with a run, in which a spreadsheet or an editor has put something else."
     def provoke(place):
-        from sotalearn.recipes import read_runs
-        (place/'runs.csv').write_text(text, encoding='utf-8')
-        read_runs(place/'runs.csv')
+        from sotalearn.recipes import append_run, read_runs
+        table = append_run(dict(dataset='toynette', seed=1, accuracy=.5), place/'runs.csv')
+        write_atomic(table, table.read_text(encoding='utf-8').replace(old, new))
+        read_runs(table)
     return provoke
 
 
@@ -167,10 +169,12 @@ TROUBLES = {
         Trouble(_not_recorded, 'Make room, then append the last line of the file that is named to your table.',
                 '腾出空间，再把提到的文件里最后一行加到你的表里。')],
     ('The table of results', '结果表'): [
-        Trouble(_table('dataset;seed;accuracy\ntoynette;1;0.5\n'), 'Save it as CSV with commas between the cells.',
+        Trouble(_table(',', ';'), 'Save it as CSV with commas between the cells.',
                 '另存为用英文逗号分隔的 CSV。'),
-        Trouble(_table('dataset,seed,accuracy\ntoynette,1,"0,5"\n'), 'Set your spreadsheet to decimal points and save the table again.',
-                '把表格软件的小数点设成英文句点，重新保存。')],
+        Trouble(_table('0.5', '"0,5"'), 'Set your spreadsheet to decimal points and save the table again.',
+                '把表格软件的小数点设成英文句点，重新保存。'),
+        Trouble(_table(',accuracy,', ',acc,'), 'Give the column its old heading back; columns of your own may have any other.',
+                '把那一列的标题改回原名；你自己加的列可以用别的名字。')],
     ('Saved models', '保存的模型'): [
         Trouble(_model(None), 'Check the path.', '检查路径。'),
         Trouble(_model(_EMPTY), 'Load only files that `save_model` wrote.', '只加载 `save_model` 写的文件。')],

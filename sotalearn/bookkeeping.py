@@ -28,7 +28,7 @@ from .files import as_path
 from .jobs import check_jobs, check_workers, connect, side_by_side
 from .models import find_model
 from .pictures import choose_images, dataset, place_of, split_of
-from .recipes import (AS_RUN, MEASURED, Recipe, changed_fields, course_table, epochs_of, own_table,
+from .recipes import (Recipe, changed_fields, course_table, epochs_of, own_table,
                                read_runs, recipe_of, record_run, writable_table)
 from .resizing import fit_stages
 from .settings import results_path, say
@@ -85,14 +85,8 @@ def _tables(results):
     own = as_path(results) if results else results_path()
     places = dict(course=course_table(), yours=own)
     if own.resolve() == course_table().resolve(): del places['yours']
-    tables = [_whole(read_runs(path)).assign(table=name) for name, path in places.items()]
+    tables = [read_runs(path).assign(table=name) for name, path in places.items()]
     return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
-
-
-def _whole(table):
-    "A table, maybe an older one, with every column that runs have today."
-    lacking = AS_RUN | dict.fromkeys(MEASURED, math.nan)
-    return table.assign(**{name: value for name, value in lacking.items() if name not in table})
 
 
 def _folder(name): return dataset_folder(name) if name in DATASETS else Path(name)

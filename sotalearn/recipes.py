@@ -297,13 +297,27 @@ def writable_table(results:Path=None, # as for `own_table`
     return path
 
 
+_NEEDED = [field.name for field in fields(Recipe) if field.name != 'split'] + ['accuracy']
+_LATER = {'stages', 'fine_lr', 'cutmix', 'wrong_labels', 'bf16'}               # the oldest tables have none of them
+
+
+def _lacking(columns):
+    "The columns without which a row would be read as another run than it was."
+    is_old = not _LATER & {*columns}
+    return [name for name in _NEEDED if name not in columns and not (is_old and name in _LATER)]
+
+
 def _cells(path):
     "The cells of a results table, row by row, its columns first; nothing where there is none. A `ValueError` as above."
     if not path.exists() or not path.stat().st_size: return []
     try: rows = list(csv.reader(io.StringIO(read_text(path), newline='')))
     except (ValueError, csv.Error): rows = []                      # not UTF-8, or no table at all
     columns = [name.strip() for name in rows[0]] if rows else []
-    if 'seed' in columns: return [columns, *rows[1:]]
+    lacking = _lacking(columns)
+    if not lacking: return [columns, *rows[1:]]
+    if set(columns) & {*COLUMNS}:
+        raise ValueError(f'results must name its columns in the first line as they were written, '
+                         f'got {str(path)!r} without {", ".join(lacking)}')
     signs = {';': ', with semicolons between its cells', '\t': ', with tabs between its cells'}
     between = next((told for sign, told in signs.items() if 'seed' in ','.join(columns).split(sign)), '')
     raise ValueError('results must be a results table in UTF-8 with commas between its cells, '
@@ -320,7 +334,7 @@ def append_run(row:dict, # values by column
     with FileLock(path.with_name(f'.{path.name}.lock')):
         old = _cells(path)
         columns = old[0] if old else list(COLUMNS)
-        missing = [column for column in row if column not in columns]
+        missing = [column for column in dict.fromkeys([*COLUMNS, *row]) if column not in columns]
         if missing:                     # an older edition's table: widened, whole or not at all
             columns = columns + missing
             old = [columns, *(cells + ['']*(len(columns) - len(cells)) for cells in old[1:])]
@@ -387,15 +401,15 @@ def _runs_in(path):
 
 def read_runs(path:Path=None, # the learner's own table by default; `course_table()` is the course's
              )->'DataFrame':
-    "A results table; empty, but with its columns, if nothing was recorded yet. An empty field has its default."
+    "A results table with `COLUMNS` at least; empty if nothing was recorded yet. An empty field has its default."
     import pandas as pd                # not above: the command's help need not wait for it
     columns, rows = _runs_in(as_path(path) if path else results_path())
-    if not rows: return pd.DataFrame(columns=columns)
+    if not rows: return pd.DataFrame(columns=list(dict.fromkeys([*columns, *COLUMNS])))
     text = io.StringIO()
     csv.writer(text).writerows([columns, *(row[:len(columns)] for row in rows)])
     runs = pd.read_csv(io.StringIO(text.getvalue()), keep_default_na=False, na_values=[''])
+    runs = runs.reindex(columns=[*runs, *(name for name in COLUMNS if name not in runs)])       # of later editions
     for field in fields(Recipe):
-        if field.name not in runs: continue
         column = runs[field.name].astype(object)
         runs[field.name] = column.where(column.notna(), AS_RUN[field.name]).infer_objects()
     return runs

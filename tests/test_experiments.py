@@ -128,8 +128,9 @@ def test_the_learners_newest_run_counts_and_the_courses_fills_in(recipes, tmp_pa
 
 def test_a_table_from_before_a_field_was_there_still_serves(recipes, tmp_path):
     base = recipes['baseline']
-    row = dict(dataset=base.dataset, split=split_of(base.dataset), size=16, epochs=1, bs=10, seed=1, accuracy=.6)
-    pd.DataFrame([row | dict(n_train=20, n_val=10, date='2026')]).to_csv(tmp_path/'runs.csv', index=False)
+    row = asdict(base) | dict(split=split_of(base.dataset), seed=1, accuracy=.6, n_train=20, n_val=10, date='2026')
+    for later in ('stages', 'fine_lr', 'cutmix', 'wrong_labels', 'bf16'): del row[later]
+    pd.DataFrame([row]).to_csv(tmp_path/'runs.csv', index=False)
     assert quietly(dict(baseline=base), [1], tmp_path/'runs.csv').scores['baseline'] == {1: .6}
     todo = missing_runs(dict(baseline=base, mixup=recipes['mixup']), [1], tmp_path/'runs.csv')
     assert [run.mixup for run in todo] == [.4]

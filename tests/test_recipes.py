@@ -1,7 +1,9 @@
 """Recipes and the table of runs: no row is lost, what is no table is left alone, whoever saved it."""
+import csv
+import io
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, fields
 
 import numpy as np
 import pandas as pd
@@ -22,12 +24,18 @@ def test_many_processes_append_without_losing_a_row(tmp_path):
     assert sorted(read_runs(table).seed) == sorted(k*100 + i for k in range(2) for i in range(10))
 
 
+# The columns of the oldest tables, and a run in one.
+FIRST = ('dataset,arch,size,epochs,bs,lr,normalize,splitter,mixup,smoothing,tta,train_images,seed,accuracy,accuracy_tta,'
+         'train_loss,valid_loss,seconds,images_per_second,n_train,n_val,device,versions,commit,date')
+FIRST_ROW = 'toynette,xresnet18,32,1,64,0.003,True,folders,0,0,0,0,1,0.5,,2,2,9,9,80,20,CPU,,,2026-11-23'
+
+
 def test_a_table_that_excel_saved_goes_on(tmp_path):
     table = tmp_path/'runs.csv'
-    table.write_text('dataset,seed,note\ntoynette,1,"first line\nsecond\u2028line"\n', encoding='utf-8-sig')
+    table.write_text(f'{FIRST},note\n{FIRST_ROW},"first line\nsecond\u2028line"\n', encoding='utf-8-sig')
     append_run(dict(dataset='toynette', seed=2), table)
     runs = read_runs(table)
-    assert list(runs.columns) == ['dataset', 'seed', 'note'] and list(runs.seed) == [1, 2]
+    assert table.read_text().startswith(f'{FIRST},note,') and list(runs.seed) == [1, 2]
     assert runs.note[0] == 'first line\nsecond\u2028line'
     (tmp_path/'empty.csv').touch()
     assert read_runs(tmp_path/'empty.csv').empty
@@ -57,11 +65,28 @@ def test_the_installed_table_is_not_written_to(tmp_path, monkeypatch):
 
 def test_an_older_table_is_widened_and_keeps_its_rows_and_columns(tmp_path):
     table = tmp_path/'runs.csv'
-    table.write_text('seed,mine\n1,"a, b"\n')
-    append_run(dict(seed=2, accuracy=.5), table)
+    table.write_text(f'{FIRST},mine\n{FIRST_ROW},"a, b"\n')
     runs = read_runs(table)
-    assert list(runs.columns) == ['seed', 'mine', 'accuracy']
-    assert list(runs.seed) == [1, 2] and runs.mine[0] == 'a, b' and pd.isna(runs.accuracy[0])
+    assert {*COLUMNS} < {*runs.columns} and runs.stages[0] == '' and pd.isna(runs.nll[0])
+    append_run(dict(seed=2, stages='2x32', yours=.5), table)
+    runs = read_runs(table)
+    later = [name for name in COLUMNS if name not in FIRST.split(',')]
+    assert table.read_text().splitlines()[0] == ','.join([FIRST, 'mine', *later, 'yours'])
+    assert list(runs.seed) == [1, 2] and runs.mine[0] == 'a, b' and runs.yours[1] == .5
+
+
+@pytest.mark.parametrize('name', [field.name for field in fields(Recipe) if field.name != 'split'] + ['accuracy'])
+@pytest.mark.parametrize('heading', ['mine', '', None])
+def test_a_column_without_which_a_run_would_be_another_is_named(tmp_path, name, heading):
+    table = append_run(dict(dataset='toynette', seed=1, accuracy=.5), tmp_path/'runs.csv')
+    rows = list(csv.reader(io.StringIO(table.read_text())))
+    at = rows[0].index(name)
+    for row in rows: row[at:at + 1] = [] if heading is None else [heading if row is rows[0] else row[at]]
+    with open(table, 'w', newline='') as file: csv.writer(file).writerows(rows)
+    before = table.read_bytes()
+    for use in (read_runs, own_table, lambda path: append_run(dict(seed=2), path)):
+        with pytest.raises(ValueError, match=rf'as they were written, got .*runs\.csv. without {name}$'): use(table)
+    assert table.read_bytes() == before
 
 
 def test_a_table_that_was_never_written_is_empty(tmp_path):

@@ -32,6 +32,8 @@ from sotalearn.training import make_learner, train
 from sotalearn.tta import _for_inference, predict_views
 from test_reader import make_folder
 
+ROW = vars(Recipe(dataset='toynette', seed=7)) | dict(accuracy=.75)
+
 
 @pytest.fixture
 def mine(tmp_path): return make_folder(tmp_path/'mine')
@@ -98,7 +100,7 @@ def test_where_the_current_folder_was_moved_away_the_course_still_speaks(moved_a
 
 def test_a_run_whose_folder_was_moved_away_is_printed_and_kept(moved_away, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
-    assert 'could not be recorded' in record_run(dict(seed=7, accuracy=.75))
+    assert 'could not be recorded' in record_run(ROW)
     assert '7,0.75' in capsys.readouterr().out and read_runs(*tmp_path.glob('*-not-recorded-*.csv')).accuracy.tolist() == [.75]
 
 
@@ -192,7 +194,7 @@ def test_a_table_that_cannot_be_written_is_refused_before_anything_trains(mine, 
 def test_a_run_that_cannot_be_recorded_at_the_end_is_printed_and_kept(tmp_path, monkeypatch, capsys, fault):
     def fails(*_): raise fault
     monkeypatch.setattr(recipes, 'append_run', fails)
-    row = dict(dataset='toynette', seed=7, accuracy=.75)
+    row = ROW
     told = record_run(row, tmp_path/'runs.csv')
     kept, = tmp_path.glob('runs-not-recorded-*.csv')
     assert str(kept) in told and 'could not be recorded' in told
@@ -203,7 +205,7 @@ def test_a_run_that_cannot_be_recorded_at_the_end_is_printed_and_kept(tmp_path, 
 def test_settings_that_are_spoilt_while_it_trains_cost_no_run(tmp_path, monkeypatch, capsys, no_environment):
     monkeypatch.chdir(tmp_path)
     Path('settings.ini').write_text('[sotalearn]\nepoch = 3\n')
-    assert "unknown setting 'epoch'" in record_run(dict(seed=7, accuracy=.75))
+    assert "unknown setting 'epoch'" in record_run(ROW)
     kept, = tmp_path.glob('runs-not-recorded-*.csv')
     assert '7,0.75' in capsys.readouterr().out and read_runs(kept).accuracy.tolist() == [.75]
 
