@@ -49,8 +49,13 @@ def _demo_problems(shown):
     if not DEMO.search(shown): return
     size = len(shown.encode())
     if size > DEMO_BYTES: yield f'a live figure must take at most {DEMO_BYTES/1e6} MB, got {size/1e6:.1f} MB'
-    pictures = [picture for _, told, _ in DEMO.findall(shown) for picture in json.loads(told)['pictures'].values()]
-    if not all(picture['alt'].strip() for picture in pictures): yield 'a picture of a live figure has no alt text'
+    for _, told, _ in DEMO.findall(shown):
+        spec, pictures = (json.loads(told)[part] for part in ('spec', 'pictures'))
+        if not all(picture['alt'].strip() for picture in pictures.values()): yield 'a picture of a live figure has no alt text'
+        if spec['failed']: yield f'a live figure could not be drawn: {spec["note"]}'
+        elif len(pictures) == 1:
+            names = ' and '.join(control['name'] for control in spec['controls'])
+            yield f'a live figure is too rich to play without a kernel, and keeps one picture: give {names} fewer stored steps'
 
 
 def _spoken(output):

@@ -1,8 +1,10 @@
 """Live figures in a real JupyterLab and in files without a kernel, driven by headless Chromium."""
+import base64
 import io
 import json
 import os
 import secrets
+from contextlib import suppress
 
 import nbformat
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 from PIL import Image
 
 from lab import CHROMIUM, KERNEL, PATIENCE, Lab, chromium, our_troubles, run_all
+from sotalearn.demos.base import demo
+from sotalearn.demos.controls import Slider
 from sotalearn.demos.mixup import mixup_demo
 from sotalearn.demos.normalization import normalization_demo
 from sotalearn.demos.page import PHONE, SMALLEST
@@ -314,6 +318,43 @@ def test_names_of_classes_are_words_and_nothing_else(browser, tmp_path, first, s
     assert page.evaluate('document.documentElement.scrollWidth') <= 390 and troubles == []
     page.close()
     demo.close()
+
+
+# Stands in for the widget of a kernel that cannot draw one value; counts what it is asked for.
+KERNEL_OF_A_PAGE = """<script>
+const heard = {}, spec = %s, dot = atob("%s");
+globalThis.asked = [];
+const model = {
+    get: name => name === 'spec' ? spec : name === 'note' ? '' : spec.values[name], set() {}, save_changes() {}, off() {},
+    on(event, answer) { heard[event] = answer; },
+    send({ ask: { x } }) {
+        asked.push(x);
+        const picture = Uint8Array.from(dot, sign => sign.charCodeAt());
+        const answer = Math.abs(x - 2.5) < 1e-9 ? { error: 'x must not be 2.5' } : { alt: `x is ${x}`, mime: 'image/png', density: 2 };
+        setTimeout(() => heard['msg:custom'](answer, [picture]), 1);
+    } };
+globalThis.sotalearnDemos = { models: new Map([[spec.id, model]]), figures: new Set() };
+</script>"""
+
+
+def test_at_rest_a_page_asks_for_each_picture_once_and_for_none_beyond_the_range(browser, tmp_path):
+    from playwright.sync_api import TimeoutError
+    @demo(Slider('x', ('x', 'x'), .2, 3, .05, start=2.8), mosaic='s', widths=(2,), heights=(2,))
+    def frame(page, x): page.alt(f'x is {x}', f'x 是 {x}')
+    moved, page, dot = frame('en'), browser.new_page(), io.BytesIO()
+    Image.new('RGB', (1, 1)).save(dot, 'png')
+    kernel = KERNEL_OF_A_PAGE % (json.dumps(moved.spec), base64.b64encode(dot.getvalue()).decode())
+    figure = moved.html().replace('"stand_in": false', '"stand_in": true')          # the kernel's pictures alone
+    (tmp_path/'page.html').write_text(f'<!doctype html><meta charset="utf-8">{kernel}{figure}', encoding='utf-8')
+    page.goto((tmp_path/'page.html').as_uri())
+    with suppress(TimeoutError): page.wait_for_function('asked.some(x => x < 2.01)', timeout=5000)      # the farthest
+    page.wait_for_timeout(200)
+    asked = page.evaluate('asked')
+    steps = np.round(asked, 9)
+    assert min(asked) < 2.01 and max(asked) <= 3 and 2.5 in steps and len(asked) == len({*steps}), asked
+    assert page.locator('.demo-note').inner_text() == ''
+    page.close()
+    moved.close()
 
 
 def test_a_narrow_column_scrolls_the_picture_and_not_the_page(stored, browser, demos, tmp_path):

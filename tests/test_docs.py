@@ -3,6 +3,7 @@ import functools
 import gzip
 import html
 import http.server
+import json
 import re
 import subprocess
 import sys
@@ -580,6 +581,14 @@ def says(text, name='stdout'): return nbformat.v4.new_output('stream', name=name
 def shows(shown, kind='text/html'): return nbformat.v4.new_output('display_data', data={kind: shown})
 
 
+def figure(*pictures, failed=False, note=''):
+    "A live figure with these pictures."
+    told = dict(spec=dict(failed=failed, note=note, controls=[dict(name='t'), dict(name='alpha')]),
+                pictures={str(i): dict(alt='a picture', data=data) for i, data in enumerate(pictures)})
+    return shows('<div lang="en" class="sotalearn-demo"><img lang="en" alt="two pictures blended" src=""><script '
+                 f'type="application/json">{json.dumps(told)}</script></div>')
+
+
 PICTURES = '<img lang="en" alt="a church and a dog" src=""><img lang="zh" alt="一座教堂和一只趴在旁边的狗" src="">'
 ERROR = nbformat.v4.new_output('error', ename='ValueError', evalue='no')
 FAULTS = {
@@ -598,10 +607,9 @@ FAULTS = {
     'a figure is stored as HTML alone': [code('plot()', shows(PICTURES.replace('src=""', 'src="data:image/webp;base64,AA"')))],
     'a picture has no alt text: <img': [code('plot()', shows(PICTURES.replace('a church and a dog', '')))],
     'a widget is stored': [code('demo', shows('{}', 'application/vnd.jupyter.widget-view+json'))],
-    'at most 1.5 MB, got 1.6 MB': [code('demo', shows(
-        '<div lang="en" class="sotalearn-demo"><img lang="en" alt="two pictures blended" src=""><script '
-        'type="application/json">{"pictures": {"0": {"alt": "a picture", "data": "' + 'A'*1_600_000
-        + '"}}}</script></div>'))],
+    'at most 1.5 MB, got 1.6 MB': [code('demo', figure('A'*1_600_000, 'A'))],
+    'keeps one picture: give t and alpha fewer stored steps': [code('demo', figure('A'))],
+    'a live figure could not be drawn: t must be below 1': [code('demo', figure(failed=True, note='t must be below 1'))],
     'no cell has an output: run the notebook': [code('1 + 1')]}
 GOOD = [prose('words', 'en'), prose('文字', 'zh'), code('#| export\nx = 1'), code('plot()', shows(PICTURES))]
 

@@ -41,6 +41,7 @@ class Slider:
 
     def check(self, value):
         "`value` as the nearest step, or a `ValueError`."
+        if isinstance(value, float): value = round(value, 9)           # 0.2 + 56*0.05 is 3.0000000000000004
         value = check_number(value, self.name, self.low, self.high)
         return round(self.low + self.number(value)*self.step, 9)
 

@@ -111,7 +111,7 @@ function neighbours(controls, values) {
     for (let away = 1; away <= REACH; away++) {
       for (const there of [here + away, here - away]) {
         if (there < 0 || there > last) continue;
-        near.push([away, { ...values, [control.name]: control.low + there * control.step }]);
+        near.push([away, { ...values, [control.name]: Math.min(control.low + there * control.step, control.high) }]);
       }
     }
   }
@@ -251,6 +251,7 @@ function openFigure(root, spec, stored = {}) {
   let lostKernel = false;
   let asked = null;          // the picture on order: {name, move, byReader}
   const missed = new Map();  // what the reader passed too fast to see: {name: values}
+  const refused = new Set(); // names of pictures that cannot be drawn: they are asked for once, not all the time
   let busy = false;          // nothing came back for a while
   let cut = false;           // from the server, which may come back
   let narrow = false;        // is the room that of a phone? Then the pictures laid out for it are shown
@@ -395,6 +396,7 @@ function openFigure(root, spec, stored = {}) {
       if (!content.opened) { refuse(content.error); return; }
       leaveStored();
       missed.clear();
+      refused.clear();
       show();
       return;
     }
@@ -405,6 +407,7 @@ function openFigure(root, spec, stored = {}) {
     asked = null;
     busy = false;
     clearTimeout(busyTimer);
+    if (error) refused.add(name);
     if (name !== nameNow()) {
       if (order.byReader && kept.has(name)) paint(name, order.move);
       if (holds(nameNow())) rest(BREATH); else ask(values, true);
@@ -424,7 +427,7 @@ function openFigure(root, spec, stored = {}) {
   /** Fetch a picture that is lacking, the nearest first; its answer starts the next rest. */
   function prefetch() {
     if (!model || asked || document.hidden || !root.isConnected) return;
-    const next = [...neighbours(controls, values), ...missed.values()].find(near => !holds(nameOf(near)));
+    const next = [...neighbours(controls, values), ...missed.values()].find(near => !holds(nameOf(near)) && !refused.has(nameOf(near)));
     if (next) ask(next, false);
   }
 
