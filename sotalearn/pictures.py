@@ -22,6 +22,7 @@ import numpy as np
 from .checks import check_choice, check_number, check_whole
 from .datasets import DATASETS, OFFICIAL, SPLITS, dataset_folder, dataset_name
 from .files import as_path
+from .figures import stored_languages
 from .reader import complaint, endings, read_picture
 from .settings import say
 from .toynette import make_toynette
@@ -30,6 +31,7 @@ from fastai.data.external import URLs, fastai_path, untar_data
 from fastai.data.transforms import get_files
 from fastai.vision.core import PILImage         # after sotalearn, which silences a warning of fastai's
 from fastcore.foundation import L
+from fastcore.imports import IN_NOTEBOOK
 from fasttransform import Transform
 
 # %% ../nbs/tools/pictures.ipynb #0b7b09f9
@@ -104,8 +106,9 @@ def left_out(path:Path, # a folder laid out as Imagenette
 _told = set()
 
 def tell_once(line:str): # in the language of the settings
-    "Say a line once, where it does not get into what a program prints."
-    if line not in _told: print(line, file=sys.stderr)
+    "Say a line once; outside of a notebook, where it does not get into what a program prints."
+    seen = IN_NOTEBOOK and not stored_languages()           # Jupyter shows stderr in red, as if something were wrong
+    if line not in _told: print(line, file=sys.stdout if seen else sys.stderr)
     _told.add(line)
 
 # %% ../nbs/tools/pictures.ipynb #5f16c003

@@ -58,7 +58,7 @@ def _in_the_fastest_way(learn, way):
     if learn.way.bf16: learn.add_cb(BFloat16())
     elif learn.way.channels_last: learn.add_cb(ChannelsLast())
 
-# %% ../nbs/02_baseline.ipynb #f0e370c9
+
 class _Learner(Learner):
     "fastai's `Learner`. When an interrupt or an error ends a fit, each callback puts back what it has swapped."
     def _with_events(self, f, event_type, ex, final=noop):
@@ -70,6 +70,18 @@ class _Learner(Learner):
             raise
 
 
+@contextmanager
+def _at_its_pace(learn):
+    "Train in the learner's way inside the `with`; torch's threads are put back afterwards, also after an interrupt."
+    if learn.way is None:
+        yield
+        return
+    with threads_set(learn.way.threads):
+        pace = KeepPace(learn.paces, learn.recipe.size)
+        with learn.added_cbs(pace): yield
+        learn.threads_used = pace.used
+
+# %% ../nbs/02_baseline.ipynb #f0e370c9
 def make_learner(recipe:Recipe, # what is to be trained
                  plain:bool=False, # the notes' code to the letter: fastai's Adam, float32, pictures decoded every time
                  way:Way=None, # how to compute; the fastest way by default
@@ -85,24 +97,14 @@ def make_learner(recipe:Recipe, # what is to be trained
     mixing = [MixUp(recipe.mixup)] if recipe.mixup else [CutMix(recipe.cutmix)] if recipe.cutmix else []
     learn = _Learner(dls, model, loss_func=loss_func, metrics=accuracy, cbs=[SeedEpochs(recipe.seed), *mixing],
                     opt_func=Adam if plain else fused_adam())
-    learn.recipe, learn.way, learn.threads_used = replace(recipe, dataset=dataset_name(path), split=split), None, set()
+    learn.recipe = replace(recipe, dataset=dataset_name(path), split=split)
+    learn.way = None
+    learn.threads_used = set()
     if not plain: _in_the_fastest_way(learn, way)
     learn.recipe = replace(learn.recipe, bf16=bool(learn.way and learn.way.bf16))
     return learn
 
 # %% ../nbs/02_baseline.ipynb #1b2719de
-@contextmanager
-def _at_its_pace(learn):
-    "Train in the learner's way inside the `with`; torch's threads are put back afterwards, also after an interrupt."
-    if learn.way is None:
-        yield
-        return
-    with threads_set(learn.way.threads):
-        pace = KeepPace(learn.paces, learn.recipe.size)
-        with learn.added_cbs(pace): yield
-        learn.threads_used = pace.used
-
-
 def _run(learn, fit, measure, checkpoints):
     "Train and judge a learner: what it took and what it is worth, as columns of the table."
     with learn.added_cbs(checkpoints):

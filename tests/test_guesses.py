@@ -120,6 +120,9 @@ def test_in_the_learners_copy_answers_are_closed(tmp_path, language):
     assert field == field_html(GUESSES['seed_range'], language) and '<form hidden>' in field
     answer = cells[place + 1]
     assert answer.cell_type == 'code' and answer.outputs == [] and answer.metadata.jupyter.outputs_hidden
-    assert cells[place + 2].source.startswith('<details>\n<summary>') and cells[place + 2].source.endswith('</details>')
+    assert cells[place + 2].source.startswith('<details>\n<summary>') and '\n\n</details>' in cells[place + 2].source
+    folded = [cell.source.partition('</details>') for cell in cells if cell.source.startswith('<details>')]
+    assert not any(re.search('Guess first|先猜一猜', answer) for answer, _, _ in folded)       # a question stays in sight
+    assert any(re.search('Guess first|先猜一猜', rest) for _, _, rest in folded)
     headings = [cell.source for cell in cells if re.match('#{1,4} ', cell.source)]
     assert len(headings) > 5 and not any('<details>' in source.split('\n## ')[-1] for source in headings)

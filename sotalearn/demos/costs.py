@@ -112,7 +112,7 @@ def changes_figure(costs:'DataFrame', # the table that benchmarks/cost.py writes
         for i, (side, colour) in enumerate(zip(table, colours)):
             places = [y + .36*i for y in range(len(table))]
             bars = ax.barh(places, table[side], height=.34, color=colour, label=say(f'{side} px', f'{side} 像素'))
-            ax.bar_label(bars, fmt='%.2f', padding=3)
+            ax.bar_label(bars, fmt='%.2f', padding=3, bbox=dict(color='white', pad=.5))
         ax.set_yticks([y + .18 for y in range(len(table))], [say(name, _CHANGES[name]) for name in table.index])
         ax.axvline(1, color=COLOURS['ink'], lw=1, ls='--')
         ax.set(xlim=(0, 1.15*table.max().max()), xlabel=say('times as long', '用时是原来的几倍'))

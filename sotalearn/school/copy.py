@@ -186,12 +186,16 @@ def _fingerprint(text):
 def _fingerprint_of(path): return _fingerprint(path.read_text(encoding='utf-8', errors='replace'))
 
 
+_IN_SIGHT = re.compile(r'^(?:#{2,4} |.*[*][*][^*\n]*(?:Guess|先猜))', re.M)      # a heading, or what asks the next guess
+
+
 def _fold(text, language):
-    "Prose that opens with a click, up to its first heading; a heading and what follows stay in sight."
-    answer, heading, rest = re.match(r'(?s)(.*?)(^#{2,4} |\Z)(.*)', text, flags=re.M).groups()
+    "Prose that opens with a click, up to its first heading or the next guess; these and what follows stay in sight."
+    begins = _IN_SIGHT.search(text)
+    answer, rest = (text[:begins.start()], text[begins.start():]) if begins else (text, '')
     if not answer.strip(): return text
     fold = f'<details>\n<summary>{said("guess_opens", language)}</summary>\n\n{answer.strip()}\n\n</details>'
-    return f'{fold}\n\n{heading}{rest}' if heading else fold
+    return f'{fold}\n\n{rest}' if rest else fold
 
 
 def _close_output(cell):

@@ -25,7 +25,7 @@ class Difficulty:
     min_size: float = .38  # smallest object: its longer side, relative to the picture's shorter side
     max_size: float = .95  # largest object, measured likewise
     max_aspect: float = 1.55  # longest picture: longer side over shorter side
-    edge_pull: float = .3  # how strongly objects are drawn to the picture's edges: 0 uniform, 1 always there
+    edge_pull: float = .3  # pull of the edges on objects: 0 uniform, 1 always there
     max_cut: float = .2  # most of the object's box that the frame may cut off
     max_turn: float = 12.  # rotation to either side, in degrees
     clutter: float = 3.  # mean number of distractors behind the object (8 at most)
