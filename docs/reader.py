@@ -48,7 +48,7 @@ def _with_guesses(source):
     "`source` with each paragraph that asks for a guess set apart, and the words that ask for it in a colour."
     def set_apart(paragraph):
         told, asks = re.subn(r'\*\*(?=\S)([^*]*(?:[Gg]uess|先猜)[^*]*)\*\*', r'<strong class="asks">\1</strong>', paragraph)
-        plain = not re.match(r'[-|#>:<`\d]', paragraph)
+        plain = not re.match(r'[-|#>:<\d]|```', paragraph)
         return f':::{{div}} guess\n{told.strip()}\n:::' if asks and plain else paragraph
     return '\n\n'.join(set_apart(paragraph) for paragraph in source.split('\n\n'))
 
