@@ -428,8 +428,8 @@ def remarks(runs:pd.DataFrame, # from `find_runs`
     for column, en, zh in (('device', 'computers', '台机器'), ('commit', 'commits of the course', '个版本的课程代码')):
         count = runs[column].nunique()
         if count > 1:
-            lines.append(say(f'These runs come from {count} {en}: see the column {column}.',
-                             f'这些训练来自 {count} {zh}：见 {column} 一列。'))
+            lines.append(say(f'These runs come from {count} {en}: the runs table names them in its column {column}.',
+                             f'这些训练来自 {count} {zh}：见训练记录表的 {column} 一列。'))
     if len(seeds) == 1:
         lines.append(say('One seed shows no spread, so there are no intervals: take three or more.',
                          '只有一个种子，看不出波动，所以没有区间：请用三个以上。'))

@@ -222,7 +222,7 @@ def _kept(parts, path, side, limit):
         need = sum(_size_of(files, side) for _, files in lacking)
         if lacking: _make_room(folder, need, limit, {store.file for _, store in found if store})
         for own, files in lacking: write_store(own, files, path, side)
-    if lacking: tell_once(kept())
+    if lacking: tell_once(kept(), 'kept')                       # a race decodes for each of its sizes
     return [store or Store(own) for own, store in found]
 
 # %% ../nbs/tools/cache.ipynb #a47ca978

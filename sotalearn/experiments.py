@@ -42,7 +42,7 @@ def paired_difference(scores, # n finite numbers
         raise ValueError(f'baseline must have a value for each of the {len(scores)} scores, got {len(baseline)}')
     return mean_interval(scores - baseline, level)
 
-
+# %% ../nbs/08_state_of_the_art.ipynb #a438423e
 def _numbers(values, name):
     "`values` as float64 of shape (n,); a `ValueError` otherwise."
     try: array = np.asarray(values, dtype=np.float64)

@@ -105,11 +105,13 @@ def left_out(path:Path, # a folder laid out as Imagenette
 
 _told = set()
 
-def tell_once(line:str): # in the language of the settings
+def tell_once(line:str, # in the language of the settings
+              topic:str='', # of which one line is enough; the line itself by default
+             ):
     "Say a line once; outside of a notebook, where it does not get into what a program prints."
     seen = IN_NOTEBOOK and not stored_languages()           # Jupyter shows stderr in red, as if something were wrong
-    if line not in _told: print(line, file=sys.stdout if seen else sys.stderr)
-    _told.add(line)
+    if (topic or line) not in _told: print(line, file=sys.stdout if seen else sys.stderr)
+    _told.add(topic or line)
 
 # %% ../nbs/tools/pictures.ipynb #5f16c003
 def _unsplit(folder):

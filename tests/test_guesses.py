@@ -126,3 +126,18 @@ def test_in_the_learners_copy_answers_are_closed(tmp_path, language):
     assert any(re.search('Guess first|先猜一猜', rest) for _, _, rest in folded)
     headings = [cell.source for cell in cells if re.match('#{1,4} ', cell.source)]
     assert len(headings) > 5 and not any('<details>' in source.split('\n## ')[-1] for source in headings)
+
+
+@pytest.mark.parametrize('language', ['en', 'zh'])
+def test_in_the_learners_copy_each_guess_has_its_question_in_sight(tmp_path, language):
+    sources = sorted(NBS.glob('0[1-8]*.ipynb'))
+    write_copy(tmp_path, language, sources)
+    closed = []
+    for source in sources:
+        cells = nbformat.read(tmp_path/source.name, as_version=4).cells
+        for asks, field in zip(cells, cells[1:]):
+            if 'guess' not in field.metadata: continue
+            *answer, question = asks.source.split('</details>')
+            assert re.search('[Gg]uess|猜', question), (source.name, field.source)
+            closed += answer
+    assert len(closed) > 10         # where one guess follows the answer of another

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field, replace
 from ..checks import check_choice, check_number
 
 # %% ../../nbs/demos/controls.ipynb #dc000006
+def _is_whole(value): return math.isclose(value, round(value), abs_tol=1e-6)
+
+
 @dataclass(frozen=True)
 class Slider:
     "A number that the reader sets by sliding; a `ValueError` says which of its numbers do not fit together."
@@ -21,7 +24,7 @@ class Slider:
     high: float
     step: float # the distance between two values
     start: float # the value at first
-    stored: float = None # the distance on a page without a kernel: a multiple of `step`, or `step` itself
+    stored: float = None # the distance, from `start`, where no kernel is: a multiple of `step`, or `step` itself
     unit: str = '' # follows the number in the readout
     only_if: tuple = None # (choice, option): the slider is off, and not counted, while that choice has another option
 
@@ -30,11 +33,10 @@ class Slider:
             raise ValueError(f'{self.name}: low must be below high, got {self.low} and {self.high}')
         check_number(self.step, f'{self.name}: step', 1e-9, self.high - self.low)
         object.__setattr__(self, 'stored', self.stored or self.step)
-        for what, part, whole in (('stored', self.stored, self.step), ('start', self.start - self.low, self.stored),
-                                  ('high', self.high - self.low, self.stored)):
-            if math.isclose(part/whole, round(part/whole), abs_tol=1e-6): continue
+        for what, part in dict(stored=self.stored, start=self.start - self.low, high=self.high - self.low).items():
+            if _is_whole(part/self.step): continue
             got = getattr(self, what)
-            raise ValueError(f'{self.name}: {what} must be a whole number of steps of {whole}, got {got}')
+            raise ValueError(f'{self.name}: {what} must be a whole number of steps of {self.step}, got {got}')
 
     @property
     def decimals(self): return max(0, -math.floor(math.log10(self.step) + 1e-9))
@@ -48,20 +50,20 @@ class Slider:
     def number(self, value): return round((value - self.low)/self.step)
 
     def stored_values(self, narrow=False):
-        "Those that play without a kernel; on a phone every fourth of them, and both ends."
-        last, here = (round((value - self.low)/self.stored) for value in (self.high, self.start))
-        chosen = [i for i in range(last + 1) if not narrow or i in (0, last) or (i - here) % 4 == 0]
-        return [self.check(min(self.low + i*self.stored, self.high)) for i in chosen]
+        "Those that play without a kernel: both ends, and from `start` every one that far on; on a phone every fourth."
+        below, above = (math.floor(abs(end - self.start)/self.stored + 1e-6) for end in (self.low, self.high))
+        between = [self.start + i*self.stored for i in range(-below, above + 1) if not narrow or i % 4 == 0]
+        return sorted({self.check(min(max(value, self.low), self.high)) for value in (self.low, *between, self.high)})
 
     def coarser(self):
-        "This slider with half as many stored values, if they fit."
-        try: return replace(self, stored=2*self.stored)
-        except ValueError: return self
+        "This slider with about half as many stored values."
+        return replace(self, stored=2*self.stored)
 
     def spec(self, say, own=()):
+        even = all(_is_whole((end - self.start)/self.stored) for end in (self.low, self.high))
         return dict(kind='slider', name=self.name, label=say(*self.label), low=self.low, high=self.high, step=self.step,
-                    stored=self.stored, few=self.stored_values(narrow=True), decimals=self.decimals, unit=self.unit,
-                    only_if=self.only_if)
+                    stored=self.stored, uneven=None if even else self.stored_values(),
+                    few=self.stored_values(narrow=True), decimals=self.decimals, unit=self.unit, only_if=self.only_if)
 
 # %% ../../nbs/demos/controls.ipynb #dc000011
 @dataclass(frozen=True)

@@ -340,7 +340,7 @@ function openFigure(root, spec, stored = {}) {
 
   function follow() {
     controls.forEach((control, i) => parts[i].follow(values[control.name], isOn(control, values),
-      model || lostKernel ? control.step : control.stored, isMeagre() ? control.few : null));
+      model || lostKernel ? control.step : control.stored, isMeagre() ? control.few : model || lostKernel ? null : control.uneven));
   }
 
   /** The reader moved a control. */

@@ -15,9 +15,9 @@ from ..figures import COLOURS
 # %% ../../nbs/demos/seeds.ipynb #dd000008
 _LUCK = np.random.default_rng(8).standard_normal((40, 12))     # of forty experiments with up to twelve seeds
 _CONTROLS = (
-    Slider('seeds', ('seeds of each experiment', '每次实验的种子数'), 2, 12, 1, start=2, stored=5),
-    Slider('difference', ('true difference, points', '真实差值（百分点）'), 0, 4, .1, start=2, stored=2),
-    Slider('spread', ('spread of the differences, points', '差值的标准差（百分点）'), .2, 2, .1, start=.2, stored=1.8))
+    Slider('seeds', ('seeds of each experiment', '每次实验的种子数'), 2, 12, 1, start=3, stored=9),
+    Slider('difference', ('true difference, points', '真实差值（百分点）'), 0, 4, .1, start=1, stored=3),
+    Slider('spread', ('spread of the differences, points', '差值的标准差（百分点）'), .2, 2, .1, start=.8, stored=1.2))
 
 
 def _counted(n, share):

@@ -238,8 +238,8 @@ function drawReliability(root) {
     const most = Math.max(...some.map(bin => bin.n));
     for (const bin of some) shape(svg, 'circle', { cx: x(bin.confidence), cy: y(bin.accuracy), r: 3 + 5 * Math.sqrt(bin.n / most), fill: colour });
   }
-  shape(svg, 'text', { x: 52, y: 30, style: 'fill: #d55e00; font-weight: 600' }, made.length ? words.reliability_you : words.reliability_made_up);
-  if (model.length) shape(svg, 'text', { x: 52, y: 46, style: 'font-weight: 600; opacity: .75' }, words.reliability_model);
+  shape(svg, 'text', { x: 52, y: 36, style: 'fill: #d55e00; font-weight: 600' }, made.length ? words.reliability_you : words.reliability_made_up);
+  if (model.length) shape(svg, 'text', { x: 52, y: 52, style: 'font-weight: 600; opacity: .75' }, words.reliability_model);
   shape(svg, 'text', { x: x(.5), y: 318, 'text-anchor': 'middle' }, words.reliability_sure);
   shape(svg, 'text', { x: 14, y: y(.5), 'text-anchor': 'middle', transform: `rotate(-90 14 ${y(.5)})` }, words.reliability_right);
   const text = Object.assign(document.createElement('p'), { textContent: line });
