@@ -81,7 +81,7 @@ def get_dls(bs:int, # images in a batch
         get_y=LabelOf(path, labels),
         splitter=FuncSplitter(lambda file: place_of(file, path)[0] == 'val') if splitter == 'folders' else fifth,
         item_tfms=crop_of(opener, presize),
-        batch_tfms=[*map(change, aug_transforms(size=size, min_scale=0.75)), *normalizing],
+        batch_tfms=[*change(aug_transforms(size=size, min_scale=0.75)), *normalizing],
         dl_type=dl_type)
     dls = block.dataloaders(files, path=path, bs=bs, num_workers=num_workers)
     if not len(dls.train): raise ValueError(f'bs must be at most the {len(dls.train_ds)} training pictures, got {bs}')

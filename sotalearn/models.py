@@ -88,7 +88,7 @@ def prepared(picture, # as for `sotalearn.reader.read_picture`
     return normalize(batch, mean, std)
 
 
-_CARRIED = 'Resize', 'ToTensor', 'IntToFloatTensor', 'RandomResizedCropGPU', 'CropOnce', 'Normalize'
+_CARRIED = 'Resize', 'ToTensor', 'IntToFloatTensor', 'RandomResizedCropGPU', 'Normalize'
 
 
 def _not_carried(dls):
