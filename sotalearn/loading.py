@@ -63,18 +63,22 @@ def _few_at_a_time(change, *tensors):
     "A picture for each row of the tensors. So few, copied, lie in a processor's cache, where every pixel is near."
     few = 4 if tensors[0].device.type == 'cpu' else len(tensors[0])
     parts = zip(*(tensor.split(few) for tensor in tensors))
-    return TensorImage(torch.cat([change(*(part.clone() for part in of_each)) for of_each in parts]))
+    return TensorImage(torch.cat([change(*(part.to(torch.float, copy=True) for part in of_each)) for of_each in parts]))
 
 
 class MoveAndCrop(AffineCoordTfm):
     "fastai's flip, warp, rotation and zoom, and its crop to `size` after them, the same to within rounding."
+    order = IntToFloatTensor.order - 1                          # before it: what it would divide is smaller afterwards
+
     def __init__(self, move, crop):
         super().__init__(move.aff_fs, move.coord_fs)
         self.crop, self.size = crop, crop.size
 
     def before_call(self, b, split_idx):
-        super().before_call(b, split_idx)
-        self.crop.before_call(b, split_idx)
+        while isinstance(b, tuple): b = b[0]
+        alike = b.new_zeros(1, dtype=torch.float).expand(b.shape)       # fastai draws numbers of the pictures' dtype
+        super().before_call(alike, split_idx)
+        self.crop.before_call(alike, split_idx)
 
     def encodes(self, x:TensorImage):
         (top, left), (height, width) = self.crop.tl, self.crop.cp_size
