@@ -118,12 +118,13 @@ def test_the_readme_says_what_the_runs_say():
     assert f'**{100*plain.accuracy.mean():.1f} %**' in text and len(plain) == 5
     assert '{:,} training and {:,} validation'.format(plain.n_train.iloc[0], plain.n_val.iloc[0]) in text
     large, long = dict(size=128), dict(size=32, epochs=80)
-    claims = {
-        'Three more epochs': apart(dict(epochs=8)), 'TTA': apart({}, column='accuracy_tta'),
-        'Small pictures first': apart(dict(large, stages='6x64', epochs=2), large),
-        'Mixup in five epochs': apart(dict(mixup=.4)), 'CutMix in five epochs': apart(dict(cutmix=1.)),
-        'Mixup in eighty': apart(dict(long, mixup=.4), long), 'CutMix in eighty': apart(dict(long, cutmix=1.), long)}
-    for claim, told in claims.items():
-        assert re.search(rf'^\| {claim}[^|]*\| {re.escape(told)}', text, flags=re.M), claim
+    claims = {                                               # the difference, and the pixels in those of its rival
+        'Three more epochs': (apart(dict(epochs=8)), 8/5), 'TTA': (apart({}, column='accuracy_tta'), 1),
+        'Small pictures first': (apart(dict(large, stages='6x64', epochs=2), large), (6/4 + 3)/5),
+        'Mixup in five epochs': (apart(dict(mixup=.4)), 1), 'CutMix in five epochs': (apart(dict(cutmix=1.)), 1),
+        'Mixup in eighty': (apart(dict(long, mixup=.4), long), 80/4/5),
+        'CutMix in eighty': (apart(dict(long, cutmix=1.), long), 80/4/5)}
+    for claim, (told, cost) in claims.items():
+        assert re.search(rf'^\| {claim}[^|]*\| {re.escape(told)}[^|]*\| × {cost:g}\b', text, flags=re.M), claim
     for undecided in (dict(normalize=False), dict(smoothing=.1), dict(stages='6x32', epochs=2)):
         assert re.search(r'\(−.* to \+', apart(undecided)) and 'cannot tell' in text
