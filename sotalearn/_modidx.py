@@ -1094,6 +1094,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'sotalearn/school/judges/tta.py')},
             'sotalearn.school.measured': { 'sotalearn.school.measured.Number': ( 'tools/guess_answers.html#number',
                                                                                  'sotalearn/school/measured.py'),
+                                           'sotalearn.school.measured._above_line': ( 'tools/guess_answers.html#_above_line',
+                                                                                      'sotalearn/school/measured.py'),
                                            'sotalearn.school.measured._best': ( 'tools/guess_answers.html#_best',
                                                                                 'sotalearn/school/measured.py'),
                                            'sotalearn.school.measured._best_place': ( 'tools/guess_answers.html#_best_place',

@@ -89,11 +89,10 @@ def work(schedule, n_train, n_val):
 @cache
 def prices():
     "What an image costs, fixed and by area, by the relative least squares of the runs timed on two cores."
-    timed = EVERYTHING[EVERYTHING.split.isna() & EVERYTHING.bf16 & (EVERYTHING.n_train == 4000) & EVERYTHING.cpu_seconds.gt(0)
-                       & (EVERYTHING[['mixup', 'cutmix', 'smoothing']] == 0).all(axis=1) & EVERYTHING.normalize
-                       & (EVERYTHING.fine_lr.isna() | (EVERYTHING.fine_lr == .001))]
-    done = [work(epochs_at(row.size_, row.epochs, row.stages), 4000, 1000)/row.cpu_seconds
-            for row in timed.rename(columns=dict(size='size_')).itertuples()]
+    table = EVERYTHING.rename(columns=dict(size='side'))
+    timed = table[table.split.isna() & table.bf16 & (table.n_train == 4000) & table.cpu_seconds.gt(0) & table.normalize
+                  & (table[['mixup', 'cutmix', 'smoothing']] == 0).all(axis=1) & table.fine_lr.fillna(.001).eq(.001)]
+    done = [work(epochs_at(row.side, row.epochs, row.stages), 4000, 1000)/row.cpu_seconds for row in timed.itertuples()]
     return np.linalg.lstsq(np.array(done), np.ones(len(done)))[0]
 
 
@@ -197,11 +196,13 @@ CLAIMS = [
     ('06', 'the better of the two, by {} points ({} to {})', gap(LONG_CUTMIX, LONG_MIXUP)),
     ('06', 'training loss is down to {:.2f}, while the loss on pictures it has not seen is {:.2f}. It claims {:.0f} % '
      'and gets {:.0f} % right', [runs(**LONG)[of].mean() for of in ('train_loss', 'nll', 'confidence', 'accuracy')]),
-    ('06', 'stays at {:.2f}, above its floor, and the network claims {:.0f} % and gets {:.0f} % right; −log p is {:.2f}',
+    ('06', 'stays at {:.2f}, above its floor, and the network claims {:.0f} % and gets {:.0f} % right; −log p is '
+     '{:.2f}',
      [runs(**LONG_MIXUP)[of].mean() for of in ('train_loss', 'confidence', 'accuracy', 'nll')]),
     ('06', 'calibration error {:.3f} instead of {:.3f}', means('ece', LONG_MIXUP, LONG)),
     ('06', 'More: {} points ({} to {}) instead of {}.', behind(dict(FEW, **MIXUP), FEW) + behind(MIXUP)[:1]),
-    ('06', "the baseline's {:.2f} is not even below its {:.2f}", [*means('train_loss', FEW), *means('valid_loss', FEW)]),
+    ('06', "the baseline's {:.2f} is not even below its {:.2f}",
+     [*means('train_loss', FEW), *means('valid_loss', FEW)]),
     ('06', 'It does, a little: {} points ({} to {})', gap(dict(FEW_LONG, **MIXUP), FEW_LONG)),
     ('06', 'training loss is {:.2f}, its validation loss {:.2f}, and it claims {:.0f} % where it gets {:.0f} % right',
      [runs(**FEW_LONG)[of].mean() for of in ('train_loss', 'valid_loss', 'confidence', 'accuracy')]),
@@ -211,7 +212,8 @@ CLAIMS = [
     ('07', 'a training loss of {:.4f} is a perfect score', [entropy(.91) + 9*entropy(.01)]),
     ('07', 'it takes {:.0f} pairs to find 0.2 points', [seeds_needed(.2, spread(SMOOTH))]),
     ('07', 'from about step {:.0f} on, the smoothed one from about step {:.0f}', crossings()),
-    ('07', 'claims {:.0f} % on average and gets {:.0f} % right', [*means('confidence', LONG), *means('accuracy', LONG)]),
+    ('07', 'claims {:.0f} % on average and gets {:.0f} % right',
+     [*means('confidence', LONG), *means('accuracy', LONG)]),
     ('07', 'the interval, from {} to {:+.1f} points, holds 0', gap(SMOOTH)[1:]),
     ('07', 'says what it is worth, {} % against {} %', [*means('confidence', {}), *means('accuracy', {})]),
     ('07', 'calibration error grows from {:.3f} to {:.3f} and −log p from {:.3f} to {:.3f}',

@@ -119,8 +119,10 @@ def rivals_figure(rivals, # a table of `summarize`, a row for each way, the plai
         ax.set(xlabel=say('pixels through the network, in plain passes', '送进网络的像素（以普通的一遍为 1）'),
                ylabel=say('points gained', '提升（百分点）'))
 
-    gained = {way: f'{row.difference:+.1f}' for way, row in rivals.iterrows()}
-    en = ', '.join(f'{_way_name(way)[0]} {gain}' for way, gain in gained.items())
-    zh = '，'.join(f'{_way_name(way)[1]} {gain}' for way, gain in gained.items())
+    def gained(language, form, cannot_tell):
+        return [form.format(_way_name(way)[language], row.difference) + cannot_tell*(row.diff_low < 0 < row.diff_high)
+                for way, row in rivals.iterrows()]
+
+    en, zh = ', '.join(gained(0, '{} {:+.1f}', ' (cannot tell)')), '，'.join(gained(1, '{} {:+.1f}', '（分不出）'))
     return StillFigure(draw, f'Points gained over the plain view at 64 px: {en}.',
                        f'比 64 像素的原始视图高出的百分点：{zh}。', size=(7.5, 4))
