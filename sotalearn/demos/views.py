@@ -120,7 +120,8 @@ def rivals_figure(rivals, # a table of `summarize`, a row for each way, the plai
                ylabel=say('points gained', '提升（百分点）'))
 
     def gained(language, form, cannot_tell):
-        return [form.format(_way_name(way)[language], row.difference) + cannot_tell*(row.diff_low < 0 < row.diff_high)
+        return [form.format(_way_name(way)[language], row.difference)
+                + cannot_tell*int(row.diff_low < 0 < row.diff_high)
                 for way, row in rivals.iterrows()]
 
     en, zh = ', '.join(gained(0, '{} {:+.1f}', ' (cannot tell)')), '，'.join(gained(1, '{} {:+.1f}', '（分不出）'))
