@@ -8,7 +8,7 @@ __all__ = ['place_of', 'LabelOf', 'split_pictures', 'pictures_by_class', 'left_o
            'mislabel']
 
 # %% ../nbs/tools/pictures.ipynb #286d8b99
-import json, os, shutil, sys, tarfile, tempfile
+import json, os, posixpath, shutil, sys, tarfile, tempfile
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -181,10 +181,15 @@ _CONTENTS = {'imagenette-160': 'b67fe0da26a81414cefafe2ba9ddcc19fbf8a82e4fa9ef7b
 
 
 @contextmanager
-def _data_alone():
-    "Unpack no links to elsewhere, no devices, and nothing outside the folder meanwhile; Python 3.14 does so by itself."
+def _data_alone(folder):
+    "Unpack no devices and no links to elsewhere meanwhile, and only what lies in the folder of this name."
+    def is_inside(name): return posixpath.normpath(name).split('/')[0] == folder
+    def kept(member, place):
+        member = tarfile.data_filter(member, place)             # raises for what would lie outside of all datasets
+        is_link = member.issym() or member.islnk() and not is_inside(member.linkname)
+        return member if is_inside(member.name) and not is_link else None
     before = vars(tarfile.TarFile).get('extraction_filter')
-    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    tarfile.TarFile.extraction_filter = staticmethod(kept)
     try: yield
     finally: tarfile.TarFile.extraction_filter = before
 
@@ -198,7 +203,7 @@ def _contents(path):
 
 def _fetched(name):
     "The folder of a dataset that fastai has just downloaded, once it is seen to be that dataset."
-    with _data_alone(): path = untar_data(_DOWNLOADS[name])
+    with _data_alone(dataset_folder(name).name): path = untar_data(_DOWNLOADS[name])
     counts = [*map(len, split_pictures(path).values())]
     if counts != _OFFICIAL_COUNTS: raise ValueError(f'it holds {counts[0]} and {counts[1]} pictures')
     if name in SPLITS: check_split(SPLITS[name], path)

@@ -297,6 +297,22 @@ def test_an_archive_that_is_not_the_data_set_is_refused_and_nothing_of_it_stays(
     finally: fastai_cfg.cache_clear()
 
 
+def test_an_archive_puts_nothing_into_the_folder_of_another_dataset(tmp_path):
+    import shutil
+    own = tmp_path/'data'/'toynette-1'
+    own.mkdir(parents=True)
+    (own/'mine.jpg').write_text('mine')
+    regular, symbolic, hard = tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+    evil = archive(tmp_path/'evil.tgz', ('toynette-1/a.jpg', regular, ''), ('imagenette2-160/../toynette-1/b.jpg', regular, ''),
+                   ('imagenette2-160/side', symbolic, '../toynette-1'), ('imagenette2-160/side/c.jpg', regular, ''),
+                   ('imagenette2-160/mine.jpg', hard, 'toynette-1/mine.jpg'), ('imagenette2-160/mine.jpg', regular, ''),
+                   ('imagenette2-320/train/cat/d.jpg', regular, ''), ('./imagenette2-160/e.jpg', regular, ''),
+                   ('imagenette2-160/f.jpg', hard, 'imagenette2-160/e.jpg'))
+    with pictures._data_alone('imagenette2-160'): shutil.unpack_archive(str(evil), str(tmp_path/'data'))
+    left = {path.relative_to(tmp_path/'data').as_posix(): path.read_text() for path in (tmp_path/'data').rglob('*') if path.is_file()}
+    assert left == {'toynette-1/mine.jpg': 'mine'} | {f'imagenette2-160/{name}.jpg': 'data' for name in ('side/c', 'mine', 'e', 'f')}
+
+
 # ------------------------------------------------------------------ messages from the front end
 
 def junk(rng, deep=0):
