@@ -336,8 +336,9 @@ def append_run(row:dict, # values by column
         columns = old[0] if old else list(COLUMNS)
         missing = [column for column in dict.fromkeys([*COLUMNS, *row]) if column not in columns]
         if missing:                     # an older edition's table: widened, whole or not at all
-            columns = columns + missing
-            old = [columns, *(cells + ['']*(len(columns) - len(cells)) for cells in old[1:])]
+            width = max((i + 1 for cells in old[1:] for i, cell in enumerate(cells) if cell.strip()), default=0)
+            columns = columns + ['']*(width - len(columns)) + missing           # cells under no heading stay under none
+            old = [columns, *((cells + ['']*len(columns))[:len(columns)] for cells in old[1:])]
         text = io.StringIO()
         writer = csv.writer(text, lineterminator='\n')
         writer.writerows(old or [columns])

@@ -7,7 +7,8 @@ import pytest
 
 from sotalearn.school.answers import Unreadable
 from sotalearn.school.copy import write_copy
-from sotalearn.school.guesses import ANSWERS, GUESSES, Number, field_html, guess, guess_count, made_guesses, typed_number
+from sotalearn.school.guesses import ANSWERS, GUESSES, Number, field_html, guess, guess_count, made_guesses, own_reliability, typed_number
+from sotalearn.school.questionnaire import card
 
 NBS = Path(__file__).parent.parent/'nbs'
 MARK = re.compile(r'^<!-- guess: (\w+)(?: open)? -->$', re.M)
@@ -101,6 +102,28 @@ def test_a_card_that_was_cut_off_is_put_aside(tmp_path, monkeypatch, saved):
     (tmp_path/'.sotalearn'/'progress.json').write_text(saved)
     assert 'progress.damaged1.json' in repr(guess('beta', .2))
     assert (tmp_path/'.sotalearn'/'progress.damaged1.json').read_text() == saved
+
+
+@pytest.mark.parametrize('given', [None, True, [], {}, 'z', '<b>x', 1e999, float('nan'), 10**400, ['a'], {'a': 1}, 'x'*1000], ids=lambda o: repr(o)[:12])
+def test_an_edited_card_is_shown_without_what_nobody_can_have_made(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path/'.sotalearn').mkdir()
+    for sure in (None, 'x', True, float('nan')):
+        one = dict(given=given, sure=sure, right='x', date='')
+        saved = dict(tasks=dict(q1=dict(tries=2, done='<b>x')), guesses=dict.fromkeys(GUESSES, one))
+        (tmp_path/'.sotalearn'/'progress.json').write_text(json.dumps(saved))
+        for shown in (*map(guess, [*GUESSES][::9]), guess_count(), own_reliability(), card()):
+            assert repr(shown) and '<b>x' not in re.sub(r'<script.*?</script>', '', shown._repr_html_(), flags=re.S)
+        assert not {'seed_range', 'beta'} & made_guesses()[0].keys()
+        assert 'Your guess: 1.5' in repr(guess('seed_range', 1.5)) and made_guesses()[0]['seed_range']['given'] == 1.5
+
+
+def test_what_was_typed_is_text_and_not_markdown(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    picture = '![x](http://elsewhere/x.png)'
+    words = next(name for name, asked in GUESSES.items() if asked.kind == 'words')
+    for shown in (guess('seed_range', picture), guess(words, picture), guess(words, 'another')):
+        assert '<img' not in re.sub(r'<script.*?</script>', '', shown._repr_html_(), flags=re.S)
 
 
 def test_a_card_that_cannot_be_written_costs_no_answer(tmp_path, monkeypatch):

@@ -75,6 +75,15 @@ def test_an_older_table_is_widened_and_keeps_its_rows_and_columns(tmp_path):
     assert list(runs.seed) == [1, 2] and runs.mine[0] == 'a, b' and runs.yours[1] == .5
 
 
+def test_cells_under_no_heading_stay_under_none(tmp_path):
+    table = tmp_path/'runs.csv'
+    table.write_text(f'{FIRST}\n{FIRST_ROW},,beside it\na note,{","*80}\n')
+    append_run(dict(seed=2, accuracy=.6, stages='2x32'), table)
+    runs = read_runs(table)
+    assert runs.stages.tolist() == ['', '2x32'] and runs.nll.isna().all() and runs.accuracy.tolist() == [.5, .6]
+    assert 'beside it' in table.read_text() and 'a note' in table.read_text()
+
+
 @pytest.mark.parametrize('name', [field.name for field in fields(Recipe) if field.name != 'split'] + ['accuracy'])
 @pytest.mark.parametrize('heading', ['mine', '', None])
 def test_a_column_without_which_a_run_would_be_another_is_named(tmp_path, name, heading):

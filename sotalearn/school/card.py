@@ -25,7 +25,7 @@ def _state(kept):
 def _row_html(task, kept, language):
     "A task as HTML: a mark, its title, how to call it, and what became of it."
     mark, is_done = ('✓', ' data-done') if kept['done'] else ('○', '')
-    title, state = inline_html(say(*task.title, language)), say(*_state(kept), language)
+    title, state = inline_html(say(*task.title, language)), html.escape(say(*_state(kept), language))
     row = 'display: flex; gap: .6em; padding: .15em 0; border-top: 1px solid #8884'
     words = 'flex: 1; min-width: 0; display: flex; flex-wrap: wrap; gap: 0 .7em'
     code = 'flex: 0 1 auto; min-width: min(17em, 60%); overflow-wrap: anywhere'

@@ -42,7 +42,7 @@ def typed_number(text:str, # as somebody types it
     found = _TYPED.fullmatch(plain)
     value = float(found[1])*scale/float(found[2] or 1) if found and float(found[2] or 1) else float('nan')
     if not plain: raise Unreadable(sentence('guess_empty'))
-    if not isfinite(value): raise Unreadable(sentence('guess_no_number', value=text.strip()[:40]))
+    if not isfinite(value): raise Unreadable(sentence('guess_no_number', value=quote(text.strip()[:40])))
     return value
 
 # %% ../../nbs/tools/guesses.ipynb #a15a0013
@@ -211,6 +211,17 @@ def _made(asked, given, sure):
     return dict(given=given, sure=_sure_of(sure), right=asked.is_right(given), date=now)
 
 
+def _sound(kept):
+    "Those of the guesses in a card's file that somebody can have made: the file may have been edited."
+    found = {}
+    for name, one in kept.items():
+        with suppress(Unreadable, KeyError):            # KeyError: of another edition
+            given, right = GUESSES[name].read(one['given']), one.get('right')
+            if right not in (True, False, None): right = GUESSES[name].is_right(given)
+            found[name] = {**one, 'given': given, 'sure': _sure_of(one.get('sure')), 'right': right}
+    return found
+
+
 def guess(name:str, # a key of `GUESSES`
           given=None, # a number, a letter or a few words; by default it only asks
           sure=None, # from 50 to 100, in percent, that the guess counts as right
@@ -221,17 +232,18 @@ def guess(name:str, # a key of `GUESSES`
     if given is None: return Asked(asked, made_guesses()[0].get(name))
     try: made = _made(asked, given, sure)
     except Unreadable as error: return Asked(asked, again=error.text)
-    kept, note = progress(lambda guesses: guesses.setdefault(name, made), 'guesses')
-    first = kept.get(name, made)
+    kept, note = progress(lambda guesses: guesses.update({name: made} | _sound(guesses)), 'guesses')
+    first = _sound(kept).get(name, made)
     if note is None and first['given'] != made['given']:
-        note = sentence('guess_first', value=asked._shown(first['given']))
+        shown = quote(first['given']) if asked.kind == 'words' else asked._shown(first['given'])
+        note = sentence('guess_first', value=shown)
     return Asked(asked, first, note)
 
 
 def made_guesses()->tuple: # ({name: dict(given, sure, right, date)}, a text if something was amiss, else None)
     "The guesses on the learner's card."
     kept, note = progress(part='guesses')
-    return {name: made for name, made in kept.items() if name in GUESSES}, note
+    return _sound(kept), note
 
 # %% ../../nbs/tools/guesses.ipynb #f5c8b20a
 def keep_guesses(heard:dict, # name → dict(given, sure), as a page has kept them; what makes no sense is left out
@@ -241,7 +253,7 @@ def keep_guesses(heard:dict, # name → dict(given, sure), as a page has kept th
     for name, one in heard.items() if isinstance(heard, dict) else ():
         if name in GUESSES and isinstance(one, dict):
             with suppress(Unreadable): made[name] = _made(GUESSES[name], one.get('given'), one.get('sure'))
-    if made.keys() - made_guesses()[0].keys(): progress(lambda guesses: guesses.update({**made, **guesses}), 'guesses')
+    if made.keys() - made_guesses()[0].keys(): progress(lambda guesses: guesses.update(made | _sound(guesses)), 'guesses')
 
 
 @cache
