@@ -293,6 +293,23 @@ def test_cells_run_again_and_again_keep_few_figures():
     for demo in demos: demo.close()
 
 
+def test_cells_run_again_and_again_keep_neither_html_nor_pictures(monkeypatch):
+    "IPython keeps each output of a kernel, and ipywidgets each widget."
+    from IPython.core.interactiveshell import InteractiveShell
+    shell = InteractiveShell()
+    monkeypatch.setattr('IPython.get_ipython', lambda: shell)
+    monkeypatch.setattr(base, '_MOST_BYTES', 20_000)
+    made = shell.user_ns['made'] = [make_bar('en') for _ in range(6)]
+    for i, demo in enumerate(made):
+        demo.send = lambda *message: None
+        for height in range(5): demo._handle_custom_msg({'ask': {'height': height}}, [])
+        shell.run_cell(f'made[{i}]', store_history=True)
+    kept = [output.bundle for outputs in shell.history_manager.outputs.values() for output in outputs]
+    assert ['text/html' in bundle for bundle in kept] == [False]*5 + [True]
+    assert sum(len(data) for data, _ in Demo._pictures.values()) <= 20_000
+    for demo in made: demo.close()
+
+
 @pytest.mark.parametrize('language', ['en', 'zh'])
 def test_a_stored_figure_speaks_one_language_and_gets_the_present_script(monkeypatch, language):
     "A notebook holds one picture that everybody can show; a learner's copy makes a live figure of it, in its language."

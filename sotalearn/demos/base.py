@@ -6,7 +6,7 @@
 __all__ = ['MOST_FILE_BYTES', 'Demo', 'demo']
 
 # %% ../../nbs/demos/base.ipynb #db000004
-import base64, html, io, itertools, json, reprlib, threading, uuid
+import base64, html, io, itertools, json, reprlib, sys, threading, uuid
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
@@ -28,7 +28,7 @@ from ..settings import LANGUAGES, say, settings
 _DENSITIES = (1, 2)                # dots for a CSS pixel: the page asks for those of its screen
 _STEPS_DOWN = ((2, 75), (2, 60), (2, 45), (1.5, 60), (1.5, 45), (1.5, 30), (1.5, 20),
                (1.25, 30), (1.25, 20), (1, 30), (1, 20))         # dots and quality of stored ones
-_MOST_BYTES = 4_000_000            # of pictures that a demo keeps
+_MOST_BYTES = 8_000_000            # of pictures that all demos keep together
 _MOST_DRAWN = 6                    # figures kept drawn: each holds 10 MB of pixels, and cells are run again and again
 _STORED_BYTES = 1_400_000          # of a demo in a notebook, all its languages together
 MOST_FILE_BYTES = 8_000_000        # of a file that the page sends: Jupyter's server takes no message above 10 MB
@@ -50,6 +50,14 @@ def _sentence(error):
     text = ' '.join(str(error).split())[:300]
     if isinstance(error, ValueError) and text: return text
     return f'This picture could not be drawn ({type(error).__name__}: {text})'
+
+
+def _forget_shown():
+    "Let go of the HTML of demos in earlier outputs, 3 MB each: IPython keeps all outputs as long as the kernel runs."
+    shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
+    shown = getattr(getattr(shell, 'history_manager', None), 'outputs', {})
+    for output in itertools.chain(*shown.values()):
+        if 'class="sotalearn-demo"' in output.bundle.get('text/html', ''): del output.bundle['text/html']
 
 
 def _in_dots(layout): return [round(inches*CSS_DPI) for inches in layout.size]
@@ -84,6 +92,7 @@ class Demo(anywidget.AnyWidget):
     note = traitlets.Unicode().tag(sync=True)      # the last sentence about a value that was not allowed
 
     _drawn = OrderedDict()        # pages of all demos, the last used at the end
+    _pictures = OrderedDict()     # encoded, of all demos: their widgets last as long as the kernel
     _lock = threading.RLock()     # ipywidgets 8 calls handlers on a thread of its own
 
     def __init__(self,
@@ -109,7 +118,7 @@ class Demo(anywidget.AnyWidget):
         names = [control.name for control in controls]
         unknown = [name for name in values if name not in names]
         if unknown: trouble = f'{unknown[0]} is not a control of this demo; its controls: {", ".join(names)}'
-        self._pictures, self._id = OrderedDict(), uuid.uuid4().hex
+        self._id = uuid.uuid4().hex
         self.add_traits(**{control.name: _Value(control) for control in controls})
         # the page hears of the widget in the middle of this call, so its description has to be complete
         super().__init__(spec=self._spec(language), **{name: value for name, value in values.items() if name in names})
@@ -170,15 +179,16 @@ class Demo(anywidget.AnyWidget):
 
     def _encoded(self, values, density, narrow=False):
         "The picture as the bytes of a JPEG, and its alt text. The last ones are kept: a second view wants the same."
-        key = density, narrow, self.name_of(**values)
-        if key not in self._pictures:
+        key = self._id, density, narrow, self.name_of(**values)
+        with self._lock:
+            if key in self._pictures: return self._pictures[key]
             buffer = io.BytesIO()
             picture = self._drawing(values, density, narrow=narrow)
             picture.save(buffer, 'jpeg', quality=90 if density == 1 else 85, subsampling=0)
-            self._pictures[key] = buffer.getvalue(), self._words(values)
+            self._pictures[key] = found = buffer.getvalue(), self._words(values)
             while sum(len(data) for data, _ in self._pictures.values()) > _MOST_BYTES:
                 self._pictures.popitem(last=False)
-        return self._pictures[key]
+        return found
 
     # ------------------------------------------------------------ pictures of the learner's own
 
@@ -190,8 +200,8 @@ class Demo(anywidget.AnyWidget):
         own = own_pictures(pictures, self._most_own)
         with self._lock:
             Page(self._layout, self.language, own=own).fill(self._frame, self.values)        # they may be too few
-            for key in [key for key in self._drawn if key[0] == self._id]: del self._drawn[key]
-            self._pictures.clear()
+            for kept in (self._drawn, self._pictures):
+                for key in [key for key in kept if key[0] == self._id]: del kept[key]
             self._own = own
             for control in self.controls:               # the first of them is shown
                 if getattr(control, 'own', False): setattr(self, control.name, control.start)
@@ -350,6 +360,7 @@ class Demo(anywidget.AnyWidget):
 
     # The HTML finds the widget by itself, and unlike a widget's own output it outlives the kernel.
     def _repr_mimebundle_(self, include=None, exclude=None):
+        _forget_shown()
         stored = stored_languages()
         try: kind, picture, alt, across = self._still((stored or [self.language])[0], **self._richness(stored))
         except Exception: return {'text/plain': repr(self), 'text/html': self.html(stored)}
