@@ -316,8 +316,8 @@ def _cells(path):
     lacking = _lacking(columns)
     if not lacking: return [columns, *rows[1:]]
     if set(columns) & {*COLUMNS}:
-        raise ValueError(f'results must name its columns in the first line as they were written, '
-                         f'got {str(path)!r} without {", ".join(lacking)}')
+        raise ValueError(f'results must have the columns it was written with, got none named {", ".join(lacking)} '
+                         f'in the first line of {str(path)!r}')
     signs = {';': ', with semicolons between its cells', '\t': ', with tabs between its cells'}
     between = next((told for sign, told in signs.items() if 'seed' in ','.join(columns).split(sign)), '')
     raise ValueError('results must be a results table in UTF-8 with commas between its cells, '

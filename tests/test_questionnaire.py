@@ -201,12 +201,17 @@ RUN = dict(dataset='toynette', arch='xresnet18', size=64, epochs=2, stages='3x32
 def test_5_looks_at_a_run(answer, right, told): judged(q5, answer, right, told)
 
 
+def written(rows, table, encoding='utf-8'):
+    "A results table of these runs."
+    pd.DataFrame([vars(Recipe()) | row for row in rows]).to_csv(table, index=False, encoding=encoding)
+
+
 def test_5_looks_into_the_learners_own_table(folder):
     table = folder/'results'/'runs.csv'
     table.parent.mkdir()
-    pd.DataFrame([dict(RUN, stages='', accuracy=.75)]).to_csv(table, index=False)
+    written([dict(RUN, stages='', accuracy=.75)], table)
     judged(q5, None, None, 'No run here has a size schedule')
-    pd.DataFrame([dict(RUN, stages='', accuracy=.75), RUN]).to_csv(table, index=False)
+    written([dict(RUN, stages='', accuracy=.75), RUN], table)
     judged(q5, None, True, '-4.0 points against your 1 run')
     judged(q5, str(table), True, '-4.0 points')
 
@@ -219,7 +224,7 @@ def test_a_table_saved_by_excel_is_read_like_any_other(folder):
     run = dict(RUN, split='toynette-1')
     rows = [dict(run, dataset='imagenette-160', stages='', accuracy=.9), dict(run, stages='', accuracy=.7), run]
     for encoding in ('utf-8', 'utf-8-sig'):
-        pd.DataFrame(rows).to_csv(table, index=False, encoding=encoding)
+        written(rows, table, encoding)
         judged(q5, None, True, '+1.0 points against your 1 run')
         assert [run['dataset'] for run in own_runs()] == [row['dataset'] for row in rows] == list(read_runs(table).dataset)
         found = find_runs(dict(baseline=Recipe(dataset='toynette', epochs=2)), [1], table, on_disk=False)
@@ -391,7 +396,7 @@ def test_a_schedule_that_was_run(folder):
     judged(exercise('schedule'), dict(RUN, stages=''), False, 'one size throughout')
     judged(exercise('schedule'), RUN, None, 'No run is recorded')
     (folder/'results').mkdir()
-    pd.DataFrame([dict(RUN, stages='', accuracy=.7)]).to_csv(folder/'results'/'runs.csv', index=False)
+    written([dict(RUN, stages='', accuracy=.7)], folder/'results'/'runs.csv')
     judged(exercise('schedule'), RUN, True, '71.0 % in 40 s against 70.0 %')
     judged(exercise('schedule'), dict(RUN, accuracy=.69), False, 'your baseline has 70.0 %')
 

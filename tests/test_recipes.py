@@ -94,7 +94,7 @@ def test_a_column_without_which_a_run_would_be_another_is_named(tmp_path, name, 
     with open(table, 'w', newline='') as file: csv.writer(file).writerows(rows)
     before = table.read_bytes()
     for use in (read_runs, own_table, lambda path: append_run(dict(seed=2), path)):
-        with pytest.raises(ValueError, match=rf'as they were written, got .*runs\.csv. without {name}$'): use(table)
+        with pytest.raises(ValueError, match=rf'written with, got none named {name} in the first line of .*runs\.csv.$'): use(table)
     assert table.read_bytes() == before
 
 
