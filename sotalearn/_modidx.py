@@ -516,6 +516,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                    'sotalearn.figures._jpeg_of': ('tools/figures.html#_jpeg_of', 'sotalearn/figures.py'),
                                    'sotalearn.figures._say_in': ('tools/figures.html#_say_in', 'sotalearn/figures.py'),
                                    'sotalearn.figures._text_of': ('tools/figures.html#_text_of', 'sotalearn/figures.py'),
+                                   'sotalearn.figures._without_tex': ('tools/figures.html#_without_tex', 'sotalearn/figures.py'),
                                    'sotalearn.figures.as_html': ('tools/figures.html#as_html', 'sotalearn/figures.py'),
                                    'sotalearn.figures.chinese_font': ('tools/figures.html#chinese_font', 'sotalearn/figures.py'),
                                    'sotalearn.figures.picture_row': ('tools/figures.html#picture_row', 'sotalearn/figures.py'),

@@ -59,6 +59,13 @@ def _say_in(language):
     return lambda en, zh: zh if chinese else en
 
 # %% ../nbs/tools/figures.ipynb #2210d456
+def _without_tex(axis):
+    "Let a logarithmic axis say 10 and 100: no text of a figure is read as TeX."
+    from matplotlib.ticker import LogFormatter, LogFormatterMathtext
+    for level, change in ((axis.major, axis.set_major_formatter), (axis.minor, axis.set_minor_formatter)):
+        if isinstance(level.formatter, LogFormatterMathtext): change(LogFormatter(labelOnlyBase=level.formatter.labelOnlyBase))
+
+
 def _drawn(draw, language, size):
     "The figure that `draw` draws in `language`, as a PIL image with two dots for a CSS pixel."
     import matplotlib as mpl
@@ -74,6 +81,7 @@ def _drawn(draw, language, size):
         fig = Figure(figsize=size, dpi=192, layout='constrained')
         canvas = FigureCanvasAgg(fig)
         draw(fig, _say_in(language))
+        for ax in fig.axes: list(map(_without_tex, (ax.xaxis, ax.yaxis)))
         canvas.draw()
     return Image.frombuffer('RGBA', canvas.get_width_height(), canvas.buffer_rgba()).convert('RGB')
 

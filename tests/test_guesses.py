@@ -47,6 +47,18 @@ def test_a_guess_has_a_measured_answer_that_counts_as_right(name):
         assert not asked.is_right(next(letter for letter in asked.options if letter not in right))
 
 
+# What the text says below the guess, where a count alone is right.
+SAID = dict(weights_that_change=('None. ', 0), answers_changed=('Not one: ', 0), believable=('One line stands clear', 1),
+            ways_agree=('Four are the same', 4), verdicts_alike=('All five verdicts are the same', 5), lines_alike=('For all six. ', 6))
+
+
+@pytest.mark.parametrize('name, said', SAID.items())
+def test_the_count_that_the_text_tells_is_the_one_that_is_right(name, said):
+    told, count = said
+    text = '\n'.join(source for path in CHAPTERS for source in prose(path, 'en'))
+    assert told in text.split(f'<!-- guess: {name} -->')[1].split('<!-- guess: ')[0] and GUESSES[name].answer['value'] == count
+
+
 TYPED = [('１２．５', 12.5), ('12,5', 12.5), ('1,250', 1250), ('12.5 %', 12.5), ('１２．５％', 12.5), ('−3', -3), ('1/4', .25),
          (' 12.5 points ', 12.5), ('12.5个百分点', 12.5), ('约 12', 12), ('1e2', 100)]
 UNREADABLE = ['', ' ', 'a lot', '十二', '1,2,3', '12.5.1', '1/0', 'nan', 'inf', '1e999', '%']
