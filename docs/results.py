@@ -14,6 +14,7 @@ from sotalearn.datasets import OFFICIAL, SPLITS
 from sotalearn.demos.plots import costs, plot_costs, plot_runs
 from sotalearn.recipes import Recipe, changed_fields, colour_of, read_runs, recipe_of, techniques_in
 from sotalearn.school.form import in_both
+from sotalearn.school.guesses import no_scripts
 from sotalearn.school.place import COMPARED, DEFAULTS, JOINTS, REASONS, groups_of_seeds
 from sotalearn.school.texts import NOTEBOOKS, read_sentences
 from sotalearn.settings import LANGUAGES, say
@@ -212,8 +213,8 @@ def paste_box():
         words = {name: say(*text, language).replace('`', '') for name, text in sentences.items() if name[:6] == 'place_'}
         joints = {name: say(*both, language) for name, both in JOINTS.items()}
         known = json.dumps(dict(told, words=words, joints=joints), ensure_ascii=False).replace('</', '<\\/')
-        return (f'<div lang="{language}" class="sotalearn-guess sotalearn-place"><form hidden><label>{words["place_paste"]}'
-                f'<textarea name="row" rows="3"></textarea></label><div class="guess-row"><button type="submit">'
+        return (f'<div lang="{language}" class="sotalearn-guess sotalearn-place">{no_scripts(language)}<form hidden>'
+                f'<label>{words["place_paste"]}<textarea name="row" rows="3"></textarea></label><div class="guess-row"><button type="submit">'
                 f'{words["place_button"]}</button></div><div class="guess-said" role="status"></div>'
                 f'<script type="application/json">{known}</script></form></div>')
 

@@ -937,6 +937,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'sotalearn.school.guesses.listen': ('tools/guesses.html#listen', 'sotalearn/school/guesses.py'),
                                           'sotalearn.school.guesses.made_guesses': ( 'tools/guesses.html#made_guesses',
                                                                                      'sotalearn/school/guesses.py'),
+                                          'sotalearn.school.guesses.no_scripts': ( 'tools/guesses.html#no_scripts',
+                                                                                   'sotalearn/school/guesses.py'),
                                           'sotalearn.school.guesses.own_reliability': ( 'tools/guesses.html#own_reliability',
                                                                                         'sotalearn/school/guesses.py'),
                                           'sotalearn.school.guesses.typed_number': ( 'tools/guesses.html#typed_number',

@@ -15,6 +15,7 @@ const GUESS_STYLE = `
 .sotalearn-guess :is(input[type=text], textarea, select) { font: inherit; color: inherit; background: transparent; padding: 3px 8px;
   min-height: 30px; border: 1px solid color-mix(in srgb, currentColor 55%, transparent); border-radius: 6px; box-sizing: border-box; }
 .sotalearn-guess input[type=text] { width: 7em; }
+.sotalearn-guess label:has(textarea) { display: block; }
 .sotalearn-guess textarea { width: 100%; display: block; resize: vertical; }
 .sotalearn-guess option { color: #1f2328; background: #fff; }
 .sotalearn-guess input[type=radio] { accent-color: #0072b2; width: 1.05em; height: 1.05em; flex: none; align-self: center; margin: 0; }
