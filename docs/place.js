@@ -3,7 +3,8 @@
 const cellsOf = line => [...`,${line}`.matchAll(/,(?:"((?:[^"]|"")*)"|([^,]*))/g)].map(([, quoted, plain]) => quoted?.replaceAll('""', '"') ?? plain);
 
 /** The columns of the last row in what was pasted: a table with its first line, or a dict as Python shows it; {} if it is neither. */
-function rowIn(text) {
+function rowIn(pasted) {
+  const text = pasted.normalize('NFKC');        // full-width digits and commas
   const pairs = [...text.matchAll(/['"](\w+)['"]\s*:\s*(?:'([^']*)'|"([^"]*)"|np\.\w+\(([^)]*)\)|([^,}\n]+))/g)];
   if (pairs.length) return Object.fromEntries(pairs.map(([, name, ...values]) => [name, values.find(value => value !== undefined).trim()]));
   const lines = text.replace(/^\ufeff/, '').trim().split(/\r?\n/).filter(line => line.trim()).map(line => cellsOf(line.replaceAll('\t', ',')));

@@ -61,7 +61,7 @@ def test_the_count_that_the_text_tells_is_the_one_that_is_right(name, said):
 
 TYPED = [('１２．５', 12.5), ('12,5', 12.5), ('1,250', 1250), ('12.5 %', 12.5), ('１２．５％', 12.5), ('−3', -3), ('1/4', .25),
          (' 12.5 points ', 12.5), ('12.5个百分点', 12.5), ('约 12', 12), ('1e2', 100)]
-UNREADABLE = ['', ' ', 'a lot', '十二', '1,2,3', '12.5.1', '1/0', 'nan', 'inf', '1e999', '%']
+UNREADABLE = ['', ' ', 'a lot', '十二', '1,2,3', '12.5.1', '1/0', 'nan', 'inf', '1e999', '%', '٨٤']
 
 
 @pytest.mark.parametrize('text, value', TYPED)
@@ -96,7 +96,8 @@ def test_what_cannot_be_read_is_not_kept(tmp_path, monkeypatch, given, sure):
     assert made_guesses() == ({}, None) and 'Your guess' not in told and len(told) > 10
 
 
-@pytest.mark.parametrize('saved', ['{"tasks": {}}', '{"tasks": {"q1": {"tries": 1, "done": ""}}, "guesses": {"gone": {"given": 1}}}'])
+@pytest.mark.parametrize('saved', ['{"tasks": {}}', '{"tasks": {"q1": {"tries": 1, "done": ""}}, "guesses": {"gone": {"given": 1}}}',
+                                   '{"tasks": {}, "guesses": {"beta": {"given": "b"}}}', '{"tasks": {}, "guesses": {"beta": {"sure": 60}}}'])
 def test_a_card_of_another_edition_is_kept(tmp_path, monkeypatch, saved):
     monkeypatch.chdir(tmp_path)
     (tmp_path/'.sotalearn').mkdir()

@@ -32,7 +32,8 @@ CHANGED = dict(
     half_a_digit=dict(accuracy=.7625), other_pictures=dict(split='0123456789abcdef', n_train=500, n_val=100),
     other_precision=dict(bf16=True, accuracy=.5), statistics=dict(normalize=not ROW['normalize'], accuracy=.2),
     steps=dict(epochs=3, size=48, bs=32, accuracy=.4), stages=dict(stages='4x32'), plain_128=dict(size=128, epochs=5, stages=''),
-    small_lr=dict(lr=.00001), lr_as_text=dict(lr='3e-3'), odd_lr=dict(lr=.1 + .2), no_number=dict(epochs='a few', smoothing='low'),
+    small_lr=dict(lr=.00001), lr_as_text=dict(lr='3e-3'), odd_lr=dict(lr=.1 + .2),
+    full_width=dict(size='６４', accuracy='０.７６'), no_number=dict(epochs='a few', smoothing='low'),
     booleans_as_numbers=dict(normalize='1', bf16='0'), views_lose=dict(accuracy_tta=.1), views_win=dict(accuracy_tta=.99),
     views_unknown=dict(accuracy_tta=np.nan), empty_cells=dict(normalize='', stages=np.nan, mixup=None, n_val=''),
     commas_and_quotes=dict(arch='a "net", of `mine`'), long=dict(arch='x'*300), wrong_labels=dict(wrong_labels=.2, train_images=1000),
@@ -83,3 +84,9 @@ def test_the_box_says_what_the_notebook_says(boxes, name):
             assert answer(boxes[language], pasted) == text.replace('`', ''), pasted
     drawn = boxes['en'].locator('svg').count()
     assert drawn == isinstance(told, Place)
+
+
+def test_a_table_without_rows_is_told_in_a_sentence(tmp_path):
+    (tmp_path/'mine.csv').write_text(course_table().read_text(encoding='utf-8').splitlines()[0] + '\n', encoding='utf-8')
+    for nothing in (RUNS[:0], type(RUNS)(), {}, tmp_path/'mine.csv'):
+        assert repr(place(nothing)).startswith('This row cannot be placed: it has no `dataset`')

@@ -90,7 +90,8 @@ function picture(width, height, label) {
 }
 
 /** A small axis: what was measured with its interval below, the guess above. */
-function axis({ value, low, high, digits }, given, words, label) {
+function axis({ value, low, high, digits }, guessed, words, label) {
+  const given = Number.isFinite(3 * guessed) ? guessed : undefined;        // what is further than any axis is not drawn
   const ends = [value, low, high, ...(given === undefined ? [] : [given])];
   let [first, last] = [Math.min(...ends), Math.max(...ends)];
   const room = (last - first || Math.abs(value) || 1) * .18;
@@ -167,6 +168,12 @@ function readForm(form, task) {
   return Number.isNaN(given) ? { again: fillGaps(words.guess_no_number, { value: text.slice(0, 40) }) } : { given };
 }
 
+/** Can a guess that was kept stand in this edition of the course? */
+function fits(given, { kind, options }) {
+  if (kind === 'number') return Number.isFinite(given);
+  return typeof given === 'string' && (kind === 'words' || given in options);
+}
+
 function openGuess(root) {
   const form = root.querySelector('form'), said = root.querySelector('.guess-said');
   const task = JSON.parse(root.querySelector('script[type="application/json"]').textContent);
@@ -192,9 +199,7 @@ function openGuess(root) {
     showAnswer(root, task);
     attend(said);
   });
-  if (before && typeof before === 'object' && (task.kind !== 'number' || Number.isFinite(before.given)) && before.given !== undefined) {
-    showAnswer(root, task, before.given);
-  }
+  if (fits(before?.given, task)) showAnswer(root, task, before.given);
 }
 
 /** How many guesses were made, wherever a page tells it. */

@@ -25,7 +25,7 @@ from .texts import NOTEBOOKS, fill, join, read_guesses, read_sentences, sentence
 from ..settings import LANGUAGES, say
 
 # %% ../../nbs/tools/guesses.ipynb #a15a0008
-_TYPED = re.compile(r'([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?:/(\d+\.?\d*))?', re.I)
+_TYPED = re.compile(r'([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?:/(\d+\.?\d*))?', re.I | re.A)
 
 
 def typed_number(text:str, # as somebody types it

@@ -37,12 +37,12 @@ def runs_of(answer, # a row, a table or its path, a learner that `train` gave, a
     "An answer as runs, or `Unreadable`."
     if is_missing(answer): return own_runs()
     if isinstance(getattr(answer, 'result', None), dict): return [answer.result]
-    if hasattr(answer, 'iterrows'): return answer.to_dict('records')
+    if hasattr(answer, 'iterrows'): return answer.to_dict('records') or [{}]
     if hasattr(answer, 'to_dict'): return [answer.to_dict()]
     if isinstance(answer, dict): return [answer]
     if isinstance(answer, Recipe): return [asdict(answer)]
     is_path = isinstance(answer, (str, Path)) and str(answer).endswith('.csv')
-    if is_path and Path(answer).is_file(): return _rows(Path(answer))
+    if is_path and Path(answer).is_file(): return _rows(Path(answer)) or [{}]
     raise unreadable('no_run', value=quote(repr(answer)))
 
 
