@@ -522,6 +522,14 @@ def test_a_chapter_prints_its_text_and_nothing_of_the_frame(address, browser):
     said = "[...document.querySelectorAll('.guess-closed > p')].filter(o => o.textContent.trim())"
     assert page.evaluate(f'{said}.length') > 5 and page.evaluate(f'{said}.every(o => o.checkVisibility())')
     assert page.pdf(format='A4').startswith(b'%PDF')
+    page.set_viewport_size(dict(width=680, height=1000))        # between the margins
+    for name, fold in (('06_mixup', 'article details:not(.hide, .optional, .sotalearn-quiz details) p'), ('07_label_smoothing', 'table')):
+        page.goto(f'{address}/en/{name}.html')
+        assert page.locator(fold).first.evaluate('o => o.checkVisibility({ contentVisibilityAuto: true })')     # nothing folds on paper,
+        assert page.locator('.sotalearn-quiz details').evaluate_all('all => all.length && all.every(o => !o.checkVisibility())')
+        assert page.locator('table').evaluate_all('all => all.every(o => o.getBoundingClientRect().right < 681)')  # nothing is cut
+        broken = "all => all.filter(o => o.checkVisibility() && ['avoid', 'avoid-page'].includes(getComputedStyle(o).breakInside)).length"
+        assert page.locator('.cell_input pre, .cell_input div:has(> pre)').evaluate_all(broken) == 0
     page.goto(f'{address}/en/02_baseline.html')         # a matrix that one picks a cell of is a figure, too
     page.evaluate(OPEN_GUESSES)
     page.locator('.sotalearn-demo').first.scroll_into_view_if_needed()
@@ -697,7 +705,7 @@ def test_an_answer_waits_for_a_guess_made_by_keyboard(address, browser, language
 
 
 @in_chromium
-@pytest.mark.parametrize('kept', ['{"beta": {"giv', '[]', '{"untrained_loss": 3, "seed_range": {"given": "x"}}', 'null'])
+@pytest.mark.parametrize('kept', ['{"beta": {"giv', '[]', '{"untrained_loss": 3, "seed_range": {"given": "x"}}', 'null', '{"random_fifth": {"given": "z"}}'])
 def test_a_storage_of_another_edition_does_no_harm(address, browser, kept):
     page = watched(browser.new_context())
     page.goto(f'{address}/en/02_baseline.html')
@@ -713,6 +721,10 @@ def test_without_scripts_nothing_is_closed_and_no_field_is_there(address, browse
     page.goto(f'{address}/en/02_baseline.html')
     assert page.locator('.guess-closed').count() == 0 and not page.locator('.sotalearn-guess form').first.is_visible()
     assert page.get_by_text('About one in ten').is_visible()
+    for name in ('07_label_smoothing', 'results'):      # a diagram and a box that scripts would make
+        page.goto(f'{address}/en/{name}.html')
+        assert page.locator('article noscript p').first.inner_text().startswith('This needs scripts')
+        assert page.locator('.sidebar-toggle:visible').count() == 0
     page.context.close()
 
 
