@@ -308,6 +308,25 @@ CLAIMS = [
      behind(dict(FEW, **MIXUP), FEW)[:1] + gap(dict(FEW_LONG, **MIXUP), FEW_LONG)[:1])]
 
 
+def price(size): return prices() @ [1, (size/64)**2]
+
+
+IN_WORDS = [                                                           # a piece of a sentence, a figure and its bounds
+    ('04', 'such an epoch costs about a third of a large one', price(64)/price(128), .3, .4),
+    ('04', 'such an epoch still costs more than half', price(32)/price(64), .5, .6),
+    ('04', 'takes a quarter more time than', times(FIRST, {}), 1.2, 1.3),
+    ('05', 'brings about a third of the gain', view('64 px, mirrored')[0]/view('random')[0], .3, .4),
+    ('06', 'is about as high as its validation loss', runs().train_loss.mean()/runs().valid_loss.mean(), .95, 1.05),
+    ('07', 'that had not it would be above 1.5', .8*(nll := runs(**WRONG).nll.mean())
+     - .2*np.log((1 - np.exp(-nll))/9), 1.5, 1.6),                     # the least that a fifth of wrong labels adds
+    ('08', 'with about a tenth of the training steps', 1000/9469, .1, .11)]
+
+
+@pytest.mark.parametrize('chapter, piece, figure, low, high', IN_WORDS, ids=[' '.join(words[:2]) for words in IN_WORDS])
+def test_a_figure_in_words_is_that_of_the_runs(chapter, piece, figure, low, high):
+    assert piece in prose(chapter) and low < figure < high
+
+
 @cache
 def prose(chapter):
     "The English text of a chapter without links' targets and marks."
