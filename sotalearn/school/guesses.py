@@ -258,7 +258,8 @@ def keep_guesses(heard:dict, # name → dict(given, sure), as a page has kept th
     for name, one in heard.items() if isinstance(heard, dict) else ():
         if name in GUESSES and isinstance(one, dict):
             with suppress(Unreadable): made[name] = _made(GUESSES[name], one.get('given'), one.get('sure'))
-    if made.keys() - made_guesses()[0].keys(): progress(lambda guesses: guesses.update(made | _sound(guesses)), 'guesses')
+    if made.keys() <= made_guesses()[0].keys(): return
+    progress(lambda guesses: guesses.update(made | _sound(guesses)), 'guesses')
 
 
 @cache
