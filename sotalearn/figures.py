@@ -63,7 +63,8 @@ def _without_tex(axis):
     "Let a logarithmic axis say 10 and 100: no text of a figure is read as TeX."
     from matplotlib.ticker import LogFormatter, LogFormatterMathtext
     for level, change in ((axis.major, axis.set_major_formatter), (axis.minor, axis.set_minor_formatter)):
-        if isinstance(level.formatter, LogFormatterMathtext): change(LogFormatter(labelOnlyBase=level.formatter.labelOnlyBase))
+        old = level.formatter
+        if isinstance(old, LogFormatterMathtext): change(LogFormatter(labelOnlyBase=old.labelOnlyBase))
 
 
 def _drawn(draw, language, size):

@@ -339,7 +339,8 @@ class Reliability:
     def line(self, language:str)->str:
         "As HTML in one line; guess.js draws it, with the guesses that the page has kept."
         told = dict(own=self.own(), example=EXAMPLE, model=self.model, words=_words(language, 'reliability_'))
-        return (f'<div lang="{language}" class="sotalearn-reliability"><div class="reliability-drawn">{no_scripts(language)}</div>'
+        return (f'<div lang="{language}" class="sotalearn-reliability">'
+                f'<div class="reliability-drawn">{no_scripts(language)}</div>'
                 f'<script type="application/json">{_json(told)}</script></div>')
 
     def _repr_html_(self): return f'{in_both(self.line)}\n{guess_script()}'
