@@ -49,12 +49,6 @@ def pytest_collection_modifyitems(config, items):
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_auto_num_workers(config):
-    "One more than there are cores: a third of the time a test waits for a browser, a server, a process of its own."
-    return len(os.sched_getaffinity(0)) + 1 if hasattr(os, 'sched_getaffinity') else (os.cpu_count() or 1) + 1
-
-
-@pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
     "With several cores: the tests of a file share its fixtures and stay together; a chapter is work enough for itself."
     from xdist.scheduler import LoadScopeScheduling
