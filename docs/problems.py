@@ -9,7 +9,7 @@ from sotalearn.figures import STILLS
 from sotalearn.settings import LANGUAGES
 
 DEMO_BYTES = 1_500_000        # of a live figure in a notebook, all its languages together
-NOTEBOOK_BYTES = 4_200_000
+NOTEBOOK_BYTES = 4_000_000
 STILL_BYTES = 400_000         # of the one picture that every reader of notebooks can show
 _MACHINE_PATH = re.compile(r'(?<![\w.:/])/(?:root|home|tmp|work|Users|mnt|private)/|[A-Z]:\\+Users\\')
 _COMPLAINT = re.compile(r'\b[A-Z]?[a-z]{0,20}Warning:|Traceback \(most recent')

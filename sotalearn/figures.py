@@ -98,7 +98,7 @@ def still(picture, # PIL image, RGB
          )->tuple: # MIME type, base64 text
     "A picture that every reader of notebooks can show: a JPEG, or a PNG where 64 colours do and it is smaller."
     from PIL import ImageChops, ImageStat
-    found = {'image/jpeg': _text_of(picture, 'jpeg', quality=80, subsampling=0, optimize=True)}
+    found = {'image/jpeg': _text_of(picture, 'jpeg', quality=75, optimize=True)}
     few = picture.quantize(64, dither=0)
     off = ImageStat.Stat(ImageChops.difference(few.convert('RGB'), picture)).mean       # of red, green and blue
     if max(off) < 1: found['image/png'] = _text_of(few, 'png', optimize=True)           # a sky would be in bands

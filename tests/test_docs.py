@@ -649,7 +649,7 @@ def test_a_notebook_that_is_too_large_is_told_with_its_largest_cell(tmp_path):
     from problems import NOTEBOOK_BYTES, problems
     cells = [*GOOD, code('#| echo: false\nlong()', says('x'*NOTEBOOK_BYTES)), code('short()', says('x'))]
     found = problems(written(tmp_path/'07_x.ipynb', cells))
-    assert len(found) == 1 and re.search(r"at most 4.2 MB, got 4.2 MB, 4.2 MB of it in cell 4 \(\w+, 'long\(\)'\)", found[0]), found
+    assert len(found) == 1 and re.search(r"at most 4 MB, got 4.0 MB, 4.0 MB of it in cell 4 \(\w+, 'long\(\)'\)", found[0]), found
 
 
 def test_a_file_that_is_no_notebook_is_told(tmp_path):
