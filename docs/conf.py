@@ -70,7 +70,7 @@ html_theme_options = dict(
     logo=dict(text='sotalearn', alt_text=dict(en='Home page', zh='首页')[LANGUAGE]), home_page_in_toc=False,
     navbar_persistent=[], article_header_end=['language.html', 'article-header-buttons.html'],
     search_bar_text=dict(en='Search …', zh='搜索……')[LANGUAGE], use_download_button=False, use_fullscreen_button=False, use_source_button=False,
-    show_navbar_depth=1, max_navbar_depth=2, show_toc_level=2,
+    show_navbar_depth=1, max_navbar_depth=2, collapse_navbar=True, show_toc_level=2,
     toc_title=dict(en='On this page', zh='本页内容')[LANGUAGE], footer_content_items=['site-footer.html'],
     pygments_light_style='a11y-high-contrast-light', pygments_dark_style='a11y-high-contrast-dark')
 html_search_language = 'zh'

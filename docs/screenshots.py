@@ -7,11 +7,10 @@ import functools, http.server, io, subprocess, sys, tempfile, threading
 from pathlib import Path
 
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent/'tests'))
-from lab import CHROMIUM, FLAGS, Lab   # noqa: E402: tests/ is no package
+from lab import CHROMIUM, Lab, chromium   # noqa: E402: tests/ is no package
 from sotalearn.school.copy import write_copy   # noqa: E402
 
 SITE = HERE/'_build'/'html'
@@ -64,8 +63,7 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(_Quiet, directory=SITE))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, '--headless=new'])
+    with chromium() as browser:
         for name, how in PICTURES.items():
             picture = take(browser, f'http://127.0.0.1:{server.server_port}', *how)
             picture.save(folder/f'{name}.webp', quality=80, method=6)
@@ -73,7 +71,6 @@ def main():
         for name, language in (('lab', 'en'), ('lab-zh', 'zh')):
             take_lab(browser, language).save(folder/f'{name}.webp', quality=80, method=6)
             print(folder/f'{name}.webp')
-        browser.close()
     server.shutdown()
 
 

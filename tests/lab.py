@@ -3,7 +3,8 @@ import json, os, secrets, shutil, socket, subprocess, sys, time, urllib.error, u
 from contextlib import contextmanager
 from pathlib import Path
 
-CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+# The shell is the same browser without its window, menus and services: a sixth less to compute for a page.
+CHROMIUM = next(filter(None, map(shutil.which, ('chromium-headless-shell', 'chromium', 'chromium-browser'))), None)
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
          '--disable-component-update', '--disable-sync']
 # What a notebook with these versions logs by itself: ipywidgets 7 in JupyterLab 4 (a missing source map, an old API).
@@ -19,11 +20,11 @@ def free_port():
 
 
 @contextmanager
-def chromium():
-    "A headless Chromium driven by Playwright."
+def chromium(*flags):
+    "A headless Chromium driven by Playwright, with further flags of its command line."
     from playwright.sync_api import sync_playwright
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, '--headless=new'],
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, '--headless=new', *flags],
                                              timeout=PATIENCE)
         try: yield browser
         finally: browser.close()
