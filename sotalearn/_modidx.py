@@ -790,6 +790,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                        'sotalearn.school.card._row_html': ('tools/card.html#_row_html', 'sotalearn/school/card.py'),
                                        'sotalearn.school.card._state': ('tools/card.html#_state', 'sotalearn/school/card.py')},
             'sotalearn.school.cli': { 'sotalearn.school.cli._asked_language': ('tools/cli.html#_asked_language', 'sotalearn/school/cli.py'),
+                                      'sotalearn.school.cli._become': ('tools/cli.html#_become', 'sotalearn/school/cli.py'),
                                       'sotalearn.school.cli._filtered': ('tools/cli.html#_filtered', 'sotalearn/school/cli.py'),
                                       'sotalearn.school.cli._in_ascii': ('tools/cli.html#_in_ascii', 'sotalearn/school/cli.py'),
                                       'sotalearn.school.cli._jobs': ('tools/cli.html#_jobs', 'sotalearn/school/cli.py'),

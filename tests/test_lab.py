@@ -1,16 +1,19 @@
 """`sotalearn lab` as a learner meets it: from the clone, from a wheel in an empty folder, with a port taken."""
+import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from sotalearn.datasets import EDITION
@@ -41,7 +44,7 @@ def environment(home, **more):
 
 @contextmanager
 def running_lab(home, folder, *words, **more):
-    "JupyterLab started by `sotalearn lab --no-browser`; gives its address, its token and what was printed."
+    "JupyterLab started by `sotalearn lab --no-browser`; gives its address, its token, what was printed and the process."
     command = [sys.executable, '-m', 'sotalearn.school.cli', 'lab', '--no-browser', *words]
     process = subprocess.Popen(command, cwd=folder, env=environment(home, **more), text=True, stdout=subprocess.PIPE,
                                stderr=subprocess.DEVNULL, start_new_session=True)
@@ -61,16 +64,37 @@ def running_lab(home, folder, *words, **more):
             except OSError:
                 assert time.time() < deadline and process.poll() is None, 'JupyterLab did not come up'
                 time.sleep(.2)
-        yield address, token, ''.join(lines)
+        yield address, token, ''.join(lines), process
     finally:
-        os.killpg(process.pid, 9)
+        with suppress(ProcessLookupError): os.killpg(process.pid, 9)
         process.communicate()
 
 
-def get(url, token=None):
-    "The body of a page."
-    request = urllib.request.Request(url, headers={'Authorization': f'token {token}'} if token else {})
+def get(url, token=None, posted=None):
+    "The body of a page; with something posted, of the answer to it."
+    request = urllib.request.Request(url, data=json.dumps(posted).encode() if posted else None,
+                                     headers={'Authorization': f'token {token}'} if token else {})
     with urllib.request.urlopen(request, timeout=20) as answer: return answer.read().decode()
+
+
+def wait_until(it_is_so):
+    deadline = time.time() + 60
+    while not it_is_so():
+        assert time.time() < deadline
+        time.sleep(.1)
+
+
+def is_running(pid):
+    "Is there such a process, and not only what is left of one?"
+    with suppress(psutil.NoSuchProcess): return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def pid_of_kernel(kernel):
+    "The process of a kernel, told from its command line."
+    found = [process.pid for process in psutil.process_iter(['cmdline']) if f'kernel-{kernel}.json' in ' '.join(process.info['cmdline'] or [])]
+    assert len(found) == 1
+    return found[0]
 
 
 def listens_elsewhere(port):
@@ -83,7 +107,7 @@ def listens_elsewhere(port):
 
 
 def test_the_course_opens_on_its_home_page_with_a_token(home, tmp_path):
-    with running_lab(home, tmp_path) as (address, token, printed):
+    with running_lab(home, tmp_path) as (address, token, printed, _):
         assert 'my-course: ' in printed and 'chapters written' in printed
         assert 'index.ipynb' in get(f'{address}/api/contents', token)
         assert 'JupyterLab' in get(f'{address}/lab/tree/index.ipynb?token={token}')
@@ -92,12 +116,19 @@ def test_the_course_opens_on_its_home_page_with_a_token(home, tmp_path):
         assert token in secret.read_text() and secret.stat().st_mode & 0o077 == 0
         assert not listens_elsewhere(int(address.rpartition(':')[2]))
     assert (tmp_path/'my-course'/'settings.ini').exists()
-    with running_lab(home, tmp_path/'my-course') as (_, _, printed): assert 'your chapters' in printed
+    with running_lab(home, tmp_path/'my-course') as (address, token, printed, process):
+        assert 'your chapters' in printed
+        kernel = json.loads(get(f'{address}/api/kernels', token, dict(name='python3')))['id']
+        pid = pid_of_kernel(kernel)
+        os.kill(process.pid, signal.SIGTERM)                # it alone: as a desktop or `kill` stops a command
+        process.wait(60)
+        wait_until(lambda: not is_running(pid))
+        with pytest.raises(urllib.error.URLError): get(f'{address}/api/status', token)
     assert not (tmp_path/'my-course'/'my-course').exists()
 
 
 def test_in_chinese_in_a_folder_of_ones_own(home, tmp_path):
-    with running_lab(home, tmp_path, '--lang', 'zh', '--dir', '我的课程') as (address, token, _):
+    with running_lab(home, tmp_path, '--lang', 'zh', '--dir', '我的课程') as (address, token, *_):
         assert '先猜再运行' in get(f'{address}/files/index.ipynb', token)
     assert 'language = zh' in (tmp_path/'我的课程'/'settings.ini').read_text(encoding='utf-8')
 
@@ -132,7 +163,7 @@ def test_from_a_wheel_in_an_empty_folder(home, tmp_path, installed):
     where = subprocess.run([sys.executable, '-c', 'import sotalearn; print(sotalearn.__file__)'], cwd=empty, text=True,
                            env=environment(home, PYTHONPATH=str(installed)), check=True, capture_output=True).stdout
     assert where.strip() == str(installed/'sotalearn'/'__init__.py')
-    with running_lab(home, empty, PYTHONPATH=str(installed)) as (address, token, printed):
+    with running_lab(home, empty, PYTHONPATH=str(installed)) as (address, token, printed, _):
         assert f': {len(list((ROOT/"nbs").glob("*.ipynb")))} chapters written' in printed
         assert '03_normalization.ipynb' in get(f'{address}/api/contents', token)
 

@@ -68,6 +68,17 @@ def _report(folder, done, language):
             print(say(f'  {name}: {what}, which you have changed; yours is as you left it', language=language))
 
 
+def _become(command, environment):
+    "Run a command in this process's place: who stops this one stops it. Where that cannot be, wait for it; its exit status."
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if os.name == 'posix': os.execve(command[0], command, environment)
+    server = subprocess.Popen(command, env=environment)
+    while True:
+        try: return server.wait()
+        except KeyboardInterrupt: pass      # it gets it as well
+
+
 def lab(folder:str=None, # the learner's; `my-course` here by default, or this folder if it is one already
         language:str=None, # 'en' or 'zh'; the settings' by default
         port:int=None, # on 127.0.0.1; the first free one from 8888 on by default
@@ -89,10 +100,7 @@ def lab(folder:str=None, # the learner's; `my-course` here by default, or this f
     token = secrets.token_urlsafe(24)
     print(f'JupyterLab: http://127.0.0.1:{port}/lab/tree/index.ipynb?token={token}')
     print(say('Stop it with Ctrl+C twice.', language=language), flush=True)
-    server = subprocess.Popen(_jupyter_command(folder, port, browser), env=_jupyter_environment(folder, token))
-    while True:
-        try: return server.wait()
-        except KeyboardInterrupt: pass      # JupyterLab gets it as well, and asks whether to stop
+    return _become(_jupyter_command(folder, port, browser), _jupyter_environment(folder, token))
 
 # %% ../../nbs/tools/cli.ipynb #56a59f24
 def data(name:str, # one of `sotalearn.datasets.DATASETS`
