@@ -6,7 +6,7 @@
 __all__ = ['check_race', 'find_runs', 'missing_runs', 'pixels_seen', 'names_of', 'run', 'train_missing', 'origins', 'remarks']
 
 # %% ../nbs/tools/bookkeeping.ipynb #fbe508e7
-import gc, math, sys
+import math, sys
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from functools import partial
@@ -241,7 +241,6 @@ def run(recipe:Recipe, # with stages or without
     def measure(probs, targets):
         with_temperature = scaled_calibration(probs, targets) if len(probs) > 1 else {}     # one has no halves
         return dict(ece=calibration(probs, targets)['ece']) | with_temperature
-    gc.collect()                                        # the run before is still in memory: its callbacks hold it
     fitted = watched if watch else fit if _is_watched() else in_lines
     return train(recipe, results, fitted, measure, **dict(resume='auto') | how)
 

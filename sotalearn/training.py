@@ -18,6 +18,7 @@ from .rows import check_measure, how_computed, judged, origin
 from .settings import settings
 from .speed import BF16_FROM, KeepPace, Timing, Way, fused_adam, quickest, threads_set, timings
 from fastai.vision.all import *             # after sotalearn, which silences a warning of fastai's
+import gc
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 
@@ -135,6 +136,7 @@ def train(recipe:Recipe, # what is to be trained
     check_choice(resume, 'resume', (False, True, 'auto'))
     facts = run_facts(recipe, plain)
     kept = find_checkpoint(facts, results, resume)
+    gc.collect()                        # the run before is still in memory: its callbacks hold it
     learn = make_learner(recipe, plain, Way(*kept.facts['way']) if kept and kept.facts['way'] else None)
     if measure: check_measure(measure, learn.dls.c)
     checkpoints = Checkpoints(facts, results, learn.way, kept)

@@ -1,4 +1,7 @@
 """Training: runs that repeat, rows that say everything, and what cannot be recorded is refused before it costs time."""
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -152,3 +155,13 @@ def test_a_fast_run_learns_as_the_plain_one(small, tmp_path, quiet, no_loaders):
     recipe = training.Recipe(dataset=str(small), size=32, epochs=2, bs=16, bf16=False)
     losses = [training.train(recipe, tmp_path/'runs.csv', quiet, plain=plain).result['train_loss'] for plain in (True, False)]
     assert losses[1] == pytest.approx(losses[0], rel=.02)
+
+
+def test_the_run_before_does_not_stay_in_memory(small, tmp_path, quiet, no_loaders):
+    recipe = training.Recipe(dataset=str(small), size=16, epochs=1, bs=16)
+    gc.disable()                    # it would come by itself, but not soon
+    try:
+        before = weakref.ref(training.train(recipe, tmp_path/'runs.csv', quiet))
+        training.train(recipe, tmp_path/'runs.csv', quiet)
+        assert before() is None
+    finally: gc.enable()

@@ -69,7 +69,7 @@ def _report(folder, done, language):
 
 
 def _become(command, environment):
-    "Run a command in this process's place: who stops this one stops it. Where that cannot be, wait for it; its exit status."
+    "Run a command in this process's place, so that who stops this one stops it; where that cannot be, wait for it."
     sys.stdout.flush()
     sys.stderr.flush()
     if os.name == 'posix': os.execve(command[0], command, environment)
