@@ -19,6 +19,13 @@ PICTURES = {'home': ('en/index', '', 1280, 800, 'light'), 'home-zh': ('zh/index'
             'chapter-phone': ('en/03_normalization', 'Turn-it-yourself', 390, 844, 'dark')}
 
 
+# A live figure that answers a guess is closed until the guess is made.
+OPEN_AND_RETURN = '''passage => {
+    for (const button of document.querySelectorAll('.guess-skip')) button.click();
+    document.getElementById(passage)?.scrollIntoView();
+}'''
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *words): pass
 
@@ -29,6 +36,7 @@ def take(browser, address, page, passage, width, height, theme):
                                   reduced_motion='reduce')
     tab = context.new_page()
     tab.goto(f'{address}/{page}.html#{passage}')
+    tab.evaluate(OPEN_AND_RETURN, passage)
     tab.locator('.sotalearn-demo .demo-panel').first.wait_for()
     tab.wait_for_load_state('networkidle')
     picture = Image.open(io.BytesIO(tab.screenshot())).convert('RGB')
