@@ -91,7 +91,7 @@ chromium:
 	  $$1 fonts-dejavu-core fonts-noto-cjk fontconfig >/dev/null; }; \
 	if command -v chromium-headless-shell >/dev/null && chinese; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && { get chromium-headless-shell 2>/dev/null || get chromium; } \
+	  apt-get update -qq -o Acquire::Retries=0 -o Acquire::http::Timeout=10 && { get chromium-headless-shell 2>/dev/null || get chromium; } \
 	  || { command -v chromium >/dev/null && chinese; }; \
 	elif command -v chromium >/dev/null && chinese; then :; \
 	else echo 'No Chromium with a Chinese font here: the browser tests will be skipped. (Debian: apt install chromium fonts-noto-cjk)'; fi

@@ -10,20 +10,13 @@ from PIL import Image
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent/'tests'))
-from lab import CHROMIUM, Lab, chromium   # noqa: E402: tests/ is no package
+from lab import CHROMIUM, OPEN_GUESSES, Lab, chromium   # noqa: E402: tests/ is no package
 from sotalearn.school.copy import write_copy   # noqa: E402
 
 SITE = HERE/'_build'/'html'
 # name: page, passage at the top, width, height, theme
 PICTURES = {'home': ('en/index', '', 1280, 800, 'light'), 'home-zh': ('zh/index', '', 1280, 800, 'light'),
             'chapter-phone': ('en/03_normalization', 'Turn-it-yourself', 390, 844, 'dark')}
-
-
-# A live figure that answers a guess is closed until the guess is made.
-OPEN_AND_RETURN = '''passage => {
-    for (const button of document.querySelectorAll('.guess-skip')) button.click();
-    document.getElementById(passage)?.scrollIntoView();
-}'''
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -36,7 +29,8 @@ def take(browser, address, page, passage, width, height, theme):
                                   reduced_motion='reduce')
     tab = context.new_page()
     tab.goto(f'{address}/{page}.html#{passage}')
-    tab.evaluate(OPEN_AND_RETURN, passage)
+    tab.evaluate(OPEN_GUESSES)                  # a live figure that answers a guess is closed
+    tab.evaluate('passage => document.getElementById(passage)?.scrollIntoView()', passage)
     tab.locator('.sotalearn-demo .demo-panel').first.wait_for()
     tab.wait_for_load_state('networkidle')
     picture = Image.open(io.BytesIO(tab.screenshot())).convert('RGB')

@@ -9,6 +9,10 @@ FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '-
          '--disable-component-update', '--disable-sync']
 # What a notebook with these versions logs by itself: ipywidgets 7 in JupyterLab 4 (a missing source map, an old API).
 NOT_OURS = ('Failed to load resource', 'DevTools', 'jupyterlab-manager')
+OPEN_GUESSES = '''() => {
+  for (const fold of document.querySelectorAll('details.optional')) fold.open = true;
+  for (const button of document.querySelectorAll('.guess-skip')) button.click();
+}'''                    # what answers a guess is closed, and who looks at a whole page needs it open
 PATIENCE = 150_000      # ms that anything may take on a busy machine: how long it takes decides no test
 KERNEL = dict(kernelspec=dict(name='python3', display_name='Python 3', language='python'))
 

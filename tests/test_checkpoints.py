@@ -34,14 +34,14 @@ def train_here(recipe, table, moment, **how):
         while time.process_time() < moment: time.sleep(.003)
         die()
 
-    def die_halfway(*args):
-        args[1].write_bytes(b'half of a checkpoint')
+    def die_halfway(tensors, draft, header):
+        draft.write_bytes(b'half of a checkpoint')
         die()
 
-    def die_at_the_second(*args):
-        write(*args)
-        checkpoints.save_file = die_halfway
     write = checkpoints.save_file
+    def die_at_the_second(tensors, draft, header):
+        write(tensors, draft, header)
+        checkpoints.save_file = die_halfway
     if moment == 'writing': checkpoints.save_file = die_at_the_second
     if moment == 'judging': training.judged = die
     if isinstance(moment, float): threading.Thread(target=die_when_spent, daemon=True).start()

@@ -16,7 +16,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from lab import CHROMIUM, chromium
+from lab import CHROMIUM, OPEN_GUESSES, chromium
 from sotalearn.recipes import measured_runs
 from sotalearn.settings import LANGUAGES
 
@@ -330,13 +330,6 @@ JUDGE = '''async ([where, {rules = {}, ...only}]) => {
 CONTRAST = ['color-contrast', 'link-in-text-block']
 
 
-# What answers a guess is closed; axe and the live figures' controls need it open.
-OPEN_GUESSES = """() => {
-    for (const fold of document.querySelectorAll('details.optional')) fold.open = true;
-    for (const button of document.querySelectorAll('.guess-skip')) button.click();
-}"""
-
-
 def judge(page, theme, where, **rules):
     "What axe finds serious in a part of a page in a theme."
     page.evaluate('theme => { document.documentElement.dataset.theme = theme; }', theme)
@@ -366,8 +359,9 @@ def visit(page, address):
         page.set_viewport_size(dict(width=width, height=800))
         there[width] = page.evaluate(MEASURE)
         if width == 1280: told |= judge_both(page)
-    told |= {width: found['wide'] for width, found in there.items()} | dict(cut=sum(found['cut'] for found in there.values()))
+    told |= {width: there[width]['wide'] for width in WIDTHS}
     told |= {kind: there[1280][kind] for kind in ('silent', 'flat')}
+    told['cut'] = sum(found['cut'] for found in there.values())
     return dict(told, troubles=page.troubles, elsewhere=page.elsewhere)
 
 
