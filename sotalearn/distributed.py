@@ -11,11 +11,11 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from multiprocessing import connection, get_context, parent_process, set_start_method
 from pathlib import Path
-from threading import Thread
 
 from joblib import cpu_count
 
 from .checks import check_whole
+from .jobs import end_with
 from .recipes import Recipe, writable_table
 from .settings import say
 
@@ -47,14 +47,6 @@ def check_processes(recipe:Recipe, # with stages or without
     return processes
 
 # %% ../nbs/tools/distributed.ipynb #1f0797b4
-def _end_with_parent():
-    "End this process when the one that started it is gone."
-    def wait():
-        parent_process().join()
-        os._exit(1)
-    Thread(target=wait, daemon=True).start()
-
-
 def started_by_torchrun()->bool:
     "Is this one of several processes already?"
     return 'WORLD_SIZE' in os.environ and 'RANK' in os.environ
@@ -72,7 +64,7 @@ def _environment(rank, processes):
 def _be_one(rank, processes, recipe, results, resume, folder):
     "All that a process does. The first leaves the row in `folder`; one that fails, what it failed of."
     signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl-C reaches the parent, which ends all
-    _end_with_parent()
+    end_with(parent_process().pid)
     set_start_method(None, force=True)                  # processes that load pictures start as they do elsewhere
     os.environ.update(_environment(rank, processes))
     if rank:                                            # what there is to say, the first says

@@ -112,6 +112,21 @@ def test_ctrl_c_ends_every_process_and_keeps_what_is_over():
     assert not any(map(psutil.pid_exists, workers))
 
 
+def test_the_processes_leave_with_the_one_that_they_work_for():
+    script = textwrap.dedent('''
+        import time
+        from sotalearn.jobs import side_by_side
+        for outcome in side_by_side(lambda task, report: time.sleep(task), [0, 300, 301]): print(outcome.task, flush=True)''')
+    process = subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == '0\n'
+    workers = [psutil.Process(pid) for pid in _workers_of(process.pid)]
+    process.kill()
+    process.wait(60)
+    gone, left = psutil.wait_procs(workers, timeout=60)
+    for worker in left: worker.kill()
+    assert gone and not left
+
+
 @pytest.mark.skipif(not hasattr(signal, 'pthread_sigmask'), reason='this system blocks no signals')
 def test_ctrl_c_never_reaches_a_process_that_is_started_later():
     "joblib's thread replaces one that holds too much memory; before it has imported anything, Ctrl-C would end it."
