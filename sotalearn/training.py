@@ -16,7 +16,7 @@ from .pictures import check_split
 from .recipes import Recipe, epochs_of, measured_runs, read_runs, record_run, writable_table
 from .rows import check_measure, how_computed, judged, origin
 from .settings import settings
-from .speed import BF16_FROM, KeepPace, Timing, Way, fused_adam, quickest, threads_set, timings
+from .speed import BF16_FROM, KeepPace, Room, Timing, Way, fused_adam, quickest, threads_set, timings
 from fastai.vision.all import *             # after sotalearn, which silences a warning of fastai's
 import gc
 from contextlib import contextmanager, suppress
@@ -72,13 +72,13 @@ class _Learner(Learner):
 
 
 @contextmanager
-def _at_its_pace(learn):
+def _at_its_pace(learn, room):
     "Train in the learner's way inside the `with`; torch's threads are put back afterwards, also after an interrupt."
     if learn.way is None:
         yield
         return
     with threads_set(learn.way.threads):
-        pace = KeepPace(learn.paces, learn.recipe.size)
+        pace = KeepPace(learn.paces, learn.recipe.size, room)
         with learn.added_cbs(pace): yield
         learn.threads_used = pace.used
 
@@ -137,11 +137,12 @@ def train(recipe:Recipe, # what is to be trained
     facts = run_facts(recipe, plain)
     kept = find_checkpoint(facts, results, resume)
     gc.collect()                        # the run before is still in memory: its callbacks hold it
+    room = Room()                       # do others hold the cores while the learner is made?
     learn = make_learner(recipe, plain, Way(*kept.facts['way']) if kept and kept.facts['way'] else None)
     if measure: check_measure(measure, learn.dls.c)
     checkpoints = Checkpoints(facts, results, learn.way, kept)
     try:
-        with _at_its_pace(learn): found = _run(learn, fit, measure, checkpoints)
+        with _at_its_pace(learn, room): found = _run(learn, fit, measure, checkpoints)
     except KeyboardInterrupt:
         if resume != 'auto': print(checkpoints.how_to_go_on())
         raise

@@ -8,7 +8,10 @@ import torch
 speed = pytest.importorskip('sotalearn.speed')
 from fastai.vision.all import (Adam, CrossEntropyLossFlat, DataLoaders, L, Learner, TfmdDL, params,  # noqa: E402
                                set_seed, xresnet18)
+from sotalearn import training  # noqa: E402
+from sotalearn.recipes import Recipe  # noqa: E402
 from sotalearn.speed import KeepPace, Timing, Way, fastest, fused_adam, quickest, threads_set, timings  # noqa: E402
+from sotalearn.toynette import make_toynette  # noqa: E402
 
 
 def small_model():
@@ -108,9 +111,9 @@ def test_on_a_busy_machine_one_thread_is_taken_and_more_are_tried_another_time(q
 def test_room_is_looked_for_before_more_threads_are_tried(monkeypatch):
     trial, stepped = speed._Trial(small_model(), 32, 8, torch.device('cpu')), []
     monkeypatch.setattr(trial, 'step', lambda way: stepped.append(way.threads) or .01)
-    monkeypatch.setattr(speed._Room, 'for_threads', lambda self, threads: False)
+    monkeypatch.setattr(speed.Room, 'for_threads', lambda self, threads: False)
     assert trial.time_if_room(Way(2, False, True)) == {} and set(stepped) == {1}
-    monkeypatch.setattr(speed._Room, 'for_threads', lambda self, threads: True)
+    monkeypatch.setattr(speed.Room, 'for_threads', lambda self, threads: True)
     assert trial.time_if_room(Way(2, False, True)) == {Way(2, False, True): .01/trial.n}
 
 
@@ -157,12 +160,12 @@ class Clock:
 
 @pytest.fixture
 def pace(monkeypatch):
-    "A `KeepPace` on two threads; `pace.batch(seconds)` is a training batch that takes so long."
+    "A `KeepPace` made on two threads; `pace.batch(seconds)` is a training batch that takes so long."
     clock, before = Clock(), torch.get_num_threads()
     monkeypatch.setattr(speed, 'perf_counter', clock)
-    monkeypatch.setattr(speed._Room, 'for_threads', lambda self, threads: pace.free)
+    monkeypatch.setattr(speed.Room, 'for_threads', lambda self, threads: pace.free)
     torch.set_num_threads(2)
-    pace = KeepPace([Timing(Way(1, True, True), .01), Timing(Way(2, True, True), .006)], 8)
+    pace = KeepPace([Timing(Way(1, True, True), .01), Timing(Way(2, True, True), .006)], 8, speed.Room())
     pace.free, pace.learn = True, SimpleNamespace(x=torch.zeros(10, 3, 8, 8))
 
     def batch(seconds):
@@ -190,6 +193,24 @@ def test_a_hopeless_batch_is_enough(pace):
     assert [pace.batch(.1) for _ in range(90)] == [1]*90            # not tried again for a while
     while pace.batch(.1) == 1: pass
     assert pace.batch(.2) == 1                                      # once slow is enough this time
+
+
+def test_a_machine_that_is_busy_already_gets_one_thread_from_the_first_batch(pace):
+    pace.free = False
+    assert [pace.batch(.1) for _ in range(60)] == [1]*60 and pace.used == {1}
+    pace.free = True
+    assert 2 in {pace.batch(.1) for _ in range(60)} and pace.batch(.06) == 2 and pace.used == {1, 2}
+
+
+def test_a_run_asks_for_room_while_its_learner_is_made(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(speed.Room, 'for_threads', lambda self, threads: asked.append(threads))
+    data = make_toynette(tmp_path/'small', train=2, val=1, show_progress=False)
+    with threads_set(2), monkeypatch.context() as patch:
+        patch.setattr(training, 'timings', lambda *args, **kwargs: [Timing(Way(n, False, True), 1/n) for n in (1, 2)])
+        learn = training.train(Recipe(dataset=str(data), size=16, epochs=1, bs=10, tta=0), tmp_path/'runs.csv')
+        assert torch.get_num_threads() == 2                         # put back
+    assert asked == [2] and learn.threads_used == {1}
 
 
 def test_one_thread_is_never_changed():
