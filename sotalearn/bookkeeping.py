@@ -350,6 +350,13 @@ def _many_at_once(left, recipes, table, display, jobs, client):
 # %% ../nbs/tools/bookkeeping.ipynb #a1073489
 _WORTH_IT = 60              # seconds of training below which other processes cost more than they save
 _PACE = 600_000             # pixels a second, if no earlier run tells
+_GPU_MEMORY = 4*2**30       # bytes of it that each run beside others can count on
+
+
+def _room_on_gpu():
+    "How many runs fit on the GPU beside one another; one where nobody tells."
+    if not torch.accelerator.is_available(): return math.inf
+    return max(1, torch.cuda.mem_get_info()[0]//_GPU_MEMORY) if torch.cuda.is_available() else 1
 
 
 def _check_jobs(jobs, works, runs):
@@ -357,7 +364,7 @@ def _check_jobs(jobs, works, runs):
     if jobs != 'auto': return check_jobs(jobs, len(works))
     seconds = _seconds(works, runs)
     if math.isnan(seconds): seconds = sum(works.values())/_PACE
-    return 1 if torch.accelerator.is_available() or seconds < _WORTH_IT else check_jobs('auto', len(works))
+    return 1 if seconds < _WORTH_IT else min(check_jobs('auto', len(works)), _room_on_gpu())
 
 
 def _check_cluster(client, recipes):

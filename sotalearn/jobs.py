@@ -65,6 +65,11 @@ def _result(function, task, report):
     except Exception as e: return None, f'{type(e).__name__}: {e}'
 
 
+def _wants_memory(failure):
+    "Did a task fail because others left it too little memory?"
+    return bool(failure) and failure.split(':')[0] in ('MemoryError', 'OutOfMemoryError')
+
+
 def _ignore_interrupts():
     "Ctrl-C in a terminal reaches every process; the one that waits ends the others."
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -177,17 +182,19 @@ def _processes_ended():
 def _on_this_machine(function, tasks, jobs, tick):
     "`side_by_side` in processes of this machine."
     fresh, again, begin = dict(enumerate(tasks)), {}, partial(_begin, os.getpid())
-    with TemporaryDirectory(prefix='sotalearn-') as folder, _processes_ended(), \
+    with TemporaryDirectory(prefix='sotalearn-') as folder, \
          _every_second(lambda: tick({tasks[index]: number for index, number in _reports(folder).items()})):
         while fresh or again:
             todo, once_more = (fresh, False) if fresh else (again, True)
             calls = [delayed(_in_a_process)(function, task, index, folder) for index, task in todo.items()]
             try:
-                with parallel_config(backend='loky', inner_max_num_threads=1):
+                with _processes_ended(), parallel_config(backend='loky', inner_max_num_threads=1):
                     for index, value, failure in _parallel(calls, n_jobs=max(2, jobs), initializer=begin,
                                                            pre_dispatch=1 if once_more else 'n_jobs'):
                         (Path(folder)/str(index)).unlink(missing_ok=True)
-                        yield Outcome(todo.pop(index), value, failure)
+                        task = todo.pop(index)
+                        if _wants_memory(failure) and not once_more: again[index] = task
+                        else: yield Outcome(task, value, failure)
             except TerminatedWorkerError:
                 begun = [index for index in _reports(folder) if index in todo] or list(todo)[:1]
                 for index in begun:

@@ -19,6 +19,19 @@ def die_at_first(task, report):
     return number
 
 
+def want_memory(task, report):
+    "Finds no memory as long as another task is at work beside it."
+    folder, number = task
+    at_work = Path(folder)/f'{number} is at work'
+    at_work.touch()
+    time.sleep(.5)                                      # both have begun
+    others = len(list(Path(folder).glob('* is at work'))) > 1
+    time.sleep(.5)                                      # both have looked
+    at_work.unlink()
+    if others or number < 0: raise MemoryError('none left')
+    return number
+
+
 def die_always(number, report):
     if number == 2: os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(.1)

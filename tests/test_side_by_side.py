@@ -12,8 +12,9 @@ from threading import Event, Thread
 
 import psutil
 import pytest
+import torch
 
-from apart import die_always, die_at_first, root, tell_and_wait
+from apart import die_always, die_at_first, root, tell_and_wait, want_memory
 from sotalearn import bookkeeping, jobs
 from sotalearn.experiments import compare
 from sotalearn.jobs import Outcome, check_jobs, check_workers, connect, side_by_side
@@ -69,6 +70,13 @@ def test_a_task_that_always_kills_its_process_is_given_up_alone():
     assert outcomes[2].failure == jobs.say_killed()
 
 
+def test_a_task_that_finds_no_memory_beside_another_is_done_after_them(tmp_path):
+    tasks = [(str(tmp_path), number) for number in (1, 2, 3, -1)]
+    outcomes = {outcome.task[1]: outcome for outcome in side_by_side(want_memory, tasks)}
+    assert [outcomes[number].value for number in (1, 2, 3)] == [1, 2, 3]
+    assert outcomes[-1] == Outcome(tasks[3], None, 'MemoryError: none left')        # alone as well
+
+
 def test_it_is_told_how_far_each_task_is():
     told = []
     list(side_by_side(tell_and_wait, [3, 5], tick=told.append))
@@ -87,6 +95,22 @@ def test_more_jobs_than_memory_allows_are_refused(monkeypatch):
     monkeypatch.setattr(jobs, 'cpu_count', lambda: 16)
     assert check_jobs('auto', 100) == 3 and check_jobs('auto', 2) == 2 and check_jobs(8, 2) == 2
     with pytest.raises(ValueError, match='jobs must be at most 3 here, .* and 3.5 are free, got 4'): check_jobs(4, 100)
+
+
+@pytest.mark.parametrize('free, room', [(3, 1), (7.9, 1), (13, 3), (80, 5)])
+def test_on_a_gpu_as_many_runs_go_side_by_side_as_its_memory_holds(monkeypatch, free, room):
+    monkeypatch.setattr(bookkeeping, '_seconds', lambda works, runs: 1000.)
+    monkeypatch.setattr(jobs, 'cpu_count', lambda: 16)
+    monkeypatch.setattr(jobs, 'free_memory', lambda: 2**35)
+    works = dict.fromkeys(range(5), 1)
+    assert bookkeeping._check_jobs('auto', works, None) == 5                # this machine has none
+    monkeypatch.setattr(torch.accelerator, 'is_available', lambda: True)
+    assert bookkeeping._check_jobs('auto', works, None) == 1                # one that is not CUDA's
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda: (int(free*2**30), 80*2**30))
+    assert bookkeeping._check_jobs('auto', works, None) == room
+    monkeypatch.setattr(bookkeeping, '_seconds', lambda works, runs: 10.)
+    assert bookkeeping._check_jobs('auto', works, None) == 1                # not worth other processes
 
 
 @pytest.mark.skipif(not hasattr(os, 'killpg'), reason='this system has no process groups')
