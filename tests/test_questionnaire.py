@@ -7,11 +7,13 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 
@@ -525,6 +527,24 @@ def test_without_fork_a_thread_does(monkeypatch, function, right, told):
     monkeypatch.delattr(os, 'fork')
     if 'did not finish' in told: monkeypatch.setattr(base, 'SECONDS', 1)
     judged(exercise('blend'), function, right, told)
+
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='no other process: this system cannot fork')
+def test_a_function_that_never_ends_does_not_outlive_a_killed_kernel():
+    script = textwrap.dedent('''
+        import os
+        from sotalearn.school.isolation import isolated
+        def endless():
+            print(os.getpid(), flush=True)
+            while True: pass
+        isolated(endless, 2)''')
+    kernel = subprocess.Popen([sys.executable, '-c', script], stdout=subprocess.PIPE, text=True)
+    child = psutil.Process(int(kernel.stdout.readline()))
+    kernel.kill()
+    kernel.wait()
+    gone, left = psutil.wait_procs([child], timeout=60)
+    for process in left: process.kill()
+    assert gone and not left
 
 
 def test_a_closure_is_taken_as_it_is():

@@ -17,10 +17,12 @@ class Stopped(BaseException):
 def _no_input(*args): raise EOFError('input() is not answered during a check')
 
 
-def _answer(work, writer):
+def _answer(work, writer, seconds):
     "In the child: write what `work()` returns, and end."
     try:
         os.setsid()                         # what it starts is stopped with it
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds + 1)       # ends it if nobody does: the kernel may be restarted
         builtins.input = _no_input          # a notebook's would wait for ever
         if 'torch' in sys.modules: sys.modules['torch'].set_num_threads(1)     # the others did not come along
         data = (json.dumps(work()) + '\n').encode()
@@ -34,7 +36,7 @@ def _in_child(work, seconds):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', DeprecationWarning)     # Python 3.12 warns of forking beside threads
         child = os.fork()
-    if not child: _answer(work, writer)
+    if not child: _answer(work, writer, seconds)
     os.close(writer)
     data, deadline, ended = b'', time.monotonic() + seconds, False
     try:
