@@ -53,7 +53,7 @@ def how_computed(learn, # a `Learner` of `sotalearn.training.make_learner`, trai
                 )->str: # such as 'fused AdamW, bfloat16, channels last, 2 threads, cached pictures'
     "What a run used, in words: the column `how`."
     if learn.way is None: return 'plain'
-    threads = sorted({learn.way.threads, *learn.threads_used})
+    threads = sorted(learn.threads_used or {learn.way.threads})
     number = ' to '.join(map(str, threads))
     words = ['fused AdamW', 'bfloat16' if learn.way.bf16 else 'float32',
              'channels last' if learn.way.channels_last else '',
