@@ -119,6 +119,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'sotalearn/checkpoints.py'),
                                        'sotalearn.checkpoints.Checkpoints._complaint': ( 'tools/checkpoints.html#checkpoints._complaint',
                                                                                          'sotalearn/checkpoints.py'),
+                                       'sotalearn.checkpoints.Checkpoints._correct_bar': ( 'tools/checkpoints.html#checkpoints._correct_bar',
+                                                                                           'sotalearn/checkpoints.py'),
                                        'sotalearn.checkpoints.Checkpoints._write': ( 'tools/checkpoints.html#checkpoints._write',
                                                                                      'sotalearn/checkpoints.py'),
                                        'sotalearn.checkpoints.Checkpoints.after_cancel_epoch': ( 'tools/checkpoints.html#checkpoints.after_cancel_epoch',

@@ -275,6 +275,14 @@ class Checkpoints(SkipToEpoch):
         if self.seed_epochs.begun == self.done:
             _put_back(self.learn, self.kept)
             self.kept = None                                # its memory is free again
+            self._correct_bar()
+
+    def _correct_bar(self):
+        "Tell fastai's bar how long the skipped epochs took: it saw them fly by, and would wait for thousands more."
+        bar = getattr(getattr(self.learn, 'progress', None), 'mbar', None)
+        if not bar: return
+        bar.main_bar.start_t -= sum(self.times[self.done - self._skip_to:self.done])
+        bar.main_bar.wait_for = 1
 
     def after_epoch(self):
         if self.seed_epochs.begun <= self.done: return      # skipped, or no epoch of training

@@ -3,6 +3,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -244,6 +245,16 @@ def test_stopping_tells_how_to_go_on(recipe, tmp_path, capsys, monkeypatch):
     assert 'Stopped with 1 of 2 epochs done. To go on from there: train(recipe, resume=True)' in capsys.readouterr().out
     stop_in(2, recipe, table, resume='auto')                # of many runs: whoever started them says how to go on
     assert capsys.readouterr().out == ''
+
+
+def test_the_bar_of_a_resumed_run_says_in_which_epoch_it_is(recipe, tmp_path, capsys):
+    from sotalearn.training import train
+    table, recipe = tmp_path/'runs.csv', replace(recipe, epochs=12)
+    stop_in(10, recipe, table)
+    capsys.readouterr()
+    train(recipe, table, plain=True, resume=True)
+    told = re.findall(r'Epoch (\d+)/12', capsys.readouterr().out)
+    assert {'10', '11', '12'} <= set(told) and told.count('6') < told.count('11')
 
 
 def test_where_no_checkpoint_can_be_written_training_goes_on(recipe, tmp_path, capsys):
