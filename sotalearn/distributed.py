@@ -15,7 +15,7 @@ from pathlib import Path
 from joblib import cpu_count
 
 from .checks import check_whole
-from .jobs import end_with
+from .jobs import belong_to
 from .recipes import Recipe, writable_table
 from .settings import say
 
@@ -63,8 +63,7 @@ def _environment(rank, processes):
 
 def _be_one(rank, processes, recipe, results, resume, folder):
     "All that a process does. The first leaves the row in `folder`; one that fails, what it failed of."
-    signal.signal(signal.SIGINT, signal.SIG_IGN)        # Ctrl-C reaches the parent, which ends all
-    end_with(parent_process().pid)
+    belong_to(parent_process().pid)
     set_start_method(None, force=True)                  # processes that load pictures start as they do elsewhere
     os.environ.update(_environment(rank, processes))
     if rank:                                            # what there is to say, the first says

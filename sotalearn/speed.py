@@ -245,13 +245,13 @@ class KeepPace(Callback):
     def __init__(self,
                  found:list, # of `Timing`, alike but for their numbers of threads
                  size:int, # side of the images that they were measured with, in pixels
-                 room:Room=None, # made some time before the first batch, while a single thread was at work
+                 room:Room, # made some time before the first batch, while a single thread was at work
                 ):
         super().__init__()
         self.paces = {timing.way.threads: timing.seconds/size**2 for timing in found}      # seconds for a pixel
         self.threads = torch.get_num_threads()
         self.used, self.took, self.enough = {self.threads}, [], self._few
-        self.wait, self.until, self.room, self.begun = 10, 0, room, not room
+        self.wait, self.until, self.room, self.begun = 10, 0, room, False
 
     def before_batch(self):
         if not self.begun: self._begin()
@@ -259,10 +259,11 @@ class KeepPace(Callback):
 
     def _begin(self):
         "Begin with fewer threads if other programs hold the cores already; ask again soon."
-        fewest, most, self.begun = min(self.paces), max(self.paces), True
+        self.begun = True
+        fewest, most = min(self.paces), max(self.paces)
         if fewest == most or self.threads != most or self.room.for_threads(most): return
-        torch.set_num_threads(fewest)
-        self.threads, self.used, self.until = fewest, {fewest}, perf_counter() + 2
+        self.used, self.until = set(), perf_counter() + 2
+        self._go(fewest, self._few)
 
     def after_batch(self):
         self.took.append((perf_counter() - self.started)/(len(self.x)*self.x.shape[-1]**2))
@@ -288,7 +289,7 @@ class KeepPace(Callback):
 
     def _go(self, threads, enough):
         "Go on with another number of threads; how fast these were is known better now."
-        self.paces[self.threads] = self._pace()
+        if self.took: self.paces[self.threads] = self._pace()
         torch.set_num_threads(threads)
         self.threads, self.took, self.enough = threads, [], enough
         self.used.add(threads)

@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import replace
 from hashlib import sha256
+from itertools import groupby
 
 import pytest
 
@@ -254,7 +255,7 @@ def test_the_bar_of_a_resumed_run_says_in_which_epoch_it_is(recipe, tmp_path, ca
     capsys.readouterr()
     train(recipe, table, plain=True, resume=True)
     told = re.findall(r'Epoch (\d+)/12', capsys.readouterr().out)
-    assert {'10', '11', '12'} <= set(told) and told.count('6') < told.count('11')
+    assert [number for number, _ in groupby(told)][-3:] == ['10', '11', '12']
 
 
 def test_where_no_checkpoint_can_be_written_training_goes_on(recipe, tmp_path, capsys):

@@ -214,7 +214,7 @@ def test_a_run_asks_for_room_while_its_learner_is_made(tmp_path, monkeypatch):
 
 
 def test_one_thread_is_never_changed():
-    pace = KeepPace([Timing(Way(1, True, True), .01)], 8)
+    pace = KeepPace([Timing(Way(1, True, True), .01)], 8, speed.Room())
     pace.learn, before = SimpleNamespace(x=torch.zeros(10, 3, 8, 8)), torch.get_num_threads()
     for _ in range(5):
         pace.before_batch()
