@@ -5,7 +5,7 @@ import nbformat
 
 import origins
 from docstrings import as_rst
-from sotalearn.figures import COLOURS
+from sotalearn.colours import COLOURS
 
 WORDS = dict(
     en=dict(chapters='Chapters', reference='Reference', results='Results', making='How this was made',

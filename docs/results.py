@@ -9,10 +9,10 @@ import pandas as pd
 
 import sotalearn
 
-from sotalearn.bookkeeping import pixels_seen
 from sotalearn.datasets import OFFICIAL, SPLITS
-from sotalearn.demos.plots import costs, plot_costs, plot_runs
-from sotalearn.recipes import Recipe, changed_fields, colour_of, read_runs, recipe_of, techniques_in
+from sotalearn.demos.comparison import costs, plot_costs
+from sotalearn.demos.plots import plot_runs
+from sotalearn.recipes import Recipe, changed_fields, colour_of, pixels_seen, read_runs, recipe_of, techniques_in
 from sotalearn.school.form import in_both
 from sotalearn.school.guesses import no_scripts
 from sotalearn.school.place import COMPARED, DEFAULTS, JOINTS, REASONS, groups_of_seeds

@@ -9,6 +9,8 @@ __all__ = ['EDITION', 'DATASETS', 'OFFICIAL', 'SPLITS', 'data_folder', 'dataset_
 import os
 from pathlib import Path
 
+from fastcore.xtras import Config
+
 from .checks import check_choice
 from .files import as_path
 
@@ -24,7 +26,6 @@ SPLITS = {'toynette': f'toynette-{EDITION}', 'imagenette-160': OFFICIAL}    # th
 
 def data_folder()->Path:
     "fastai's data folder, `~/.fastai/data` unless FASTAI_HOME or its config.ini say otherwise."
-    from fastcore.xtras import Config
     home = Path(os.getenv('FASTAI_HOME', '~/.fastai'))
     folders = dict(data='data', archive='archive', storage='tmp', model='models')
     try: return Config(home, 'config.ini', create=folders).path('data')

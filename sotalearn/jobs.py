@@ -10,6 +10,7 @@ __all__ = ['MEMORY', 'free_memory', 'check_jobs', 'Outcome', 'belong_to', 'say_k
 import _thread, logging, os, signal, socket, time, warnings
 from contextlib import contextmanager, suppress
 from functools import partial
+from multiprocessing import resource_tracker
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Event, Lock, Thread
@@ -137,7 +138,6 @@ def _no_interrupts():
     if not hasattr(signal, 'pthread_sigmask'):              # Windows
         yield
         return
-    from multiprocessing import resource_tracker            # not above: not on Windows
     resource_tracker.ensure_running()                       # which, begun meanwhile, would let Ctrl-C in again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try: yield
@@ -213,15 +213,14 @@ def connect(address:str, # of a Dask scheduler, such as 'tcp://192.168.1.5:8786'
            ): # yields distributed's `Client`, which has a worker or more
     "A connection to a cluster, closed afterwards; within ten seconds a `ValueError` if there is no such cluster."
     try:
-        from distributed import Client
-        from distributed.comm.addressing import get_address_host_port
+        import distributed
     except ModuleNotFoundError:
         raise ValueError("scheduler must not be given without Dask: pip install 'sotalearn[cluster]'") from None
     for name in ('distributed.client', 'distributed.comm'): logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         # A `Client` takes longer to say no.
-        socket.create_connection(get_address_host_port(address), timeout=4).close()
-        client = Client(address, timeout=5, set_as_default=False)
+        socket.create_connection(distributed.comm.get_address_host_port(address), timeout=4).close()
+        client = distributed.Client(address, timeout=5, set_as_default=False)
     except (OSError, ValueError, TypeError):
         raise ValueError(f'No scheduler answers at {address}; this starts one: dask scheduler') from None
     with client:

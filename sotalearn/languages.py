@@ -6,13 +6,13 @@
 __all__ = ['twins', 'pieces', 'code_in', 'chinese_of', 'output_in', 'table_in', 'speak_tables']
 
 # %% ../nbs/tools/languages.ipynb #8f8618c4
-import ast, html, io, re, sys, tokenize
+import ast, html, io, re, tokenize
 from functools import cache
 from importlib.resources import files
 from inspect import cleandoc
 from itertools import accumulate
 
-from .catalogue import catalogue, in_chinese, read_catalogue
+from .catalogue import catalogue, in_chinese, read_catalogue, running_shell
 from .settings import say
 
 # %% ../nbs/tools/languages.ipynb #d4a090fb
@@ -141,9 +141,7 @@ def table_in(shown:str, # HTML
 # %% ../nbs/tools/languages.ipynb #ba1995ee
 def speak_tables():
     "Let IPython, where it runs, show tables of pandas in the language of the settings."
-    ipython = sys.modules.get('IPython')
-    shell = ipython.get_ipython() if ipython else None
-    if not shell: return
+    if not (shell := running_shell()): return
     def shown(table):
         found = table._repr_html_()
         return found and table_in(found, say('en', 'zh'))

@@ -104,13 +104,12 @@ def _not_carried(dls):
 
 def _check_carried(dls, facts):
     "A `ValueError` if the loaded model would see a picture otherwise than `dls` shows it: tried on a wide one."
-    from fastai.vision.all import to_device
     from sotalearn.pictures import Picture
     side, wanted = facts['presize'] or facts['size'], [facts[name] for name in ('size', 'presize', 'mean', 'std')]
     wide = side + side//2 if facts['presize'] else side
     picture = Picture.create(torch.linspace(0, 1, wide).outer(torch.linspace(0, 1, side)).T[..., None].repeat(1, 1, 3))
     dls.valid.before_iter()                                 # now it cuts from the centre, as in validation
-    theirs, = dls.valid.after_batch(to_device((dls.valid.after_item((picture,))[0][None],), dls.device))
+    theirs, = dls.valid.after_batch((dls.valid.after_item((picture,))[0][None].to(dls.device),))
     ours = prepared(picture, *wanted)
     if theirs.shape == ours.shape and (theirs.cpu() - ours).abs().mean() < .02: return
     told = ', '.join(_not_carried(dls)) or 'others'

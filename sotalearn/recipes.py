@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'LIBRARIES', 'CHOICES', 'TECHNIQUES', 'MEASURED', 'COLUMNS', 'AS_RUN', 'Stage', 'check_stages',
            'epochs_of', 'Fit', 'fits_of', 'images_seen', 'schedule_name', 'check_arch', 'Recipe', 'changed_fields',
-           'Technique', 'course_recipes', 'techniques_in', 'colour_of', 'course_table', 'own_table', 'writable_table',
-           'append_run', 'record_run', 'read_runs', 'measured_runs', 'recipe_of']
+           'pixels_seen', 'Technique', 'course_recipes', 'techniques_in', 'colour_of', 'course_table', 'own_table',
+           'writable_table', 'append_run', 'record_run', 'read_runs', 'measured_runs', 'recipe_of']
 
 # %% ../nbs/tools/recipes.ipynb #34e3ebd0
 import csv, io, os, re, tempfile
@@ -17,10 +17,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
+from filelock import FileLock
+
 import sotalearn
 from .checks import LIMITS, check_choice, check_limits, check_number, check_whole
+from .colours import COLOURS
 from .datasets import OFFICIAL, SPLITS
-from .figures import COLOURS
 from .files import as_path, course_folder, read_text, write_atomic
 from .settings import results_path, say, settings
 
@@ -196,6 +198,13 @@ def changed_fields(recipe:Recipe,
     values = {name: (getattr(recipe, name), getattr(base, name)) for name in names}
     return [name for name, (ours, theirs) in values.items() if ours != theirs and None not in (ours, theirs)]
 
+
+def pixels_seen(recipe:Recipe, # with stages or without
+               )->int: # for each training picture
+    "How many pixels training takes through the model."
+    stages = recipe.schedule()
+    return sum(epochs*stage.size**2 for stage, epochs in zip(stages, epochs_of(stages)))
+
 # %% ../nbs/tools/recipes.ipynb #7729b06a
 @dataclass(frozen=True)
 class Technique:
@@ -328,7 +337,6 @@ def append_run(row:dict, # values by column
                path:Path=None, # the table; the setting `results` by default
               )->Path:
     "Append a row to a results table; any number of processes may do so at once. A `ValueError` as `own_table`."
-    from filelock import FileLock
     path = own_table(path).resolve()                # one lock for a table, whatever links lead to it
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f'.{path.name}.lock')):

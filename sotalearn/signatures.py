@@ -6,10 +6,14 @@
 __all__ = ['Parameter', 'parameters', 'explained', 'commented_signature', 'show_comments']
 
 # %% ../nbs/tools/signatures.ipynb #0b85223f
-import inspect, re
+import inspect, re, sys
 from functools import cache
 from typing import NamedTuple
 
+from fastcore.docments import docments
+
+from .catalogue import running_shell
+from .languages import twins
 from .settings import reader_language
 
 # %% ../nbs/tools/signatures.ipynb #fbf2fc58
@@ -25,7 +29,6 @@ class Parameter(NamedTuple):
 def parameters(obj, # a function, a method or a class: of a dataclass or named tuple the fields, else what makes one
               )->list: # of `Parameter`; empty if the source cannot be read
     "The parameters of a function with the comments beside them, and what it returns."
-    from fastcore.docments import docments      # a tenth of a second that only those pay who ask
     try: found, signature = docments(obj, args_kwargs=True) | _field_comments(obj), inspect.signature(obj)
     except (OSError, TypeError, SyntaxError, ValueError): return []
     def comment(name): return ' '.join((found.get(name) or '').split())
@@ -58,7 +61,6 @@ def _default(default):
 @cache
 def _explanations():
     "{English: Chinese} of docstrings and comments."
-    from sotalearn.languages import twins
     return {**twins('docstring'), **twins('comment')}
 
 
@@ -97,9 +99,8 @@ def _help(asked):
     if asked.detail_level or module.split('.')[0] not in ('sotalearn', '__main__'): return None
     signature = commented_signature(asked.obj)
     if not signature: return None
-    from IPython import get_ipython
     told = asked.info_dict
-    sections = dict(Signature=get_ipython().inspector.format(signature), Docstring=explained(told['docstring'] or ''),
+    sections = dict(Signature=running_shell().inspector.format(signature), Docstring=explained(told['docstring'] or ''),
                     File=told['file'], Type=told['type_name'])
     left_out = asked.omit_sections
     return [(heading, text) for heading, text in sections.items() if text and heading.lower() not in left_out]
@@ -107,5 +108,5 @@ def _help(asked):
 
 def show_comments():
     "Let IPython's `?` show the comments beside parameters from now on."
-    from IPython import get_ipython, version_info
-    if get_ipython() and version_info >= (8, 22): get_ipython().inspector.mime_hooks['text/plain'] = _help
+    shell = running_shell()
+    if shell and sys.modules['IPython'].version_info >= (8, 22): shell.inspector.mime_hooks['text/plain'] = _help

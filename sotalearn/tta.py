@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from fastprogress.fastprogress import progress_bar
 from torch import nn
 from torch.nn import functional as F
 
@@ -132,7 +133,6 @@ class _Views:
 
 def _batches(dl, n, show_progress=False):
     "Batches of (views (1 + n, b, c, h, w), [targets]), the plain view first."
-    from fastai.vision.all import progress_bar                   # not above: the idea needs no fastai
     loader = dl.new(shuffle=False, drop_last=False, create_batches=_Views(dl, n), after_batch=[])
     for x, *y in progress_bar(loader, leave=False) if show_progress else loader:
         views = []
@@ -144,7 +144,6 @@ def _batches(dl, n, show_progress=False):
 
 def _model_of(learn, bf16='auto'):
     "A function from views (k, b, c, h, w) to probabilities (k, b, classes). The learner's own model is not changed."
-    from fastai.vision.all import getcallable
     if bf16 != 'auto' and not isinstance(bf16, bool):
         raise ValueError(f"bf16 must be 'auto', True or False, got {bf16!r}")
     if not hasattr(learn.loss_func, 'activation'):
@@ -152,7 +151,7 @@ def _model_of(learn, bf16='auto'):
     device = next(learn.model.parameters()).device
     low = has_bf16(device) if bf16 == 'auto' else bf16
     model = _for_inference(copy.deepcopy(learn.model).eval(), low)
-    activation = getcallable(learn.loss_func, 'activation')
+    activation = learn.loss_func.activation
 
     def probabilities(views):
         at_once = max(views.shape[1], 0 if _by_batch(model) else 64)    # smaller ones are slower, larger ones no faster

@@ -10,11 +10,11 @@ import pytest
 from scipy import stats
 
 from sotalearn import bookkeeping, recipes as tables
-from sotalearn.bookkeeping import find_runs, missing_runs, pixels_seen
-from sotalearn.demos.plots import plot_comparison
+from sotalearn.bookkeeping import find_runs, missing_runs
+from sotalearn.demos.comparison import plot_comparison
 from sotalearn.experiments import RECIPES, compare, readable
 from sotalearn.pictures import split_of
-from sotalearn.recipes import COLUMNS, Recipe, append_run, course_recipes, read_runs
+from sotalearn.recipes import COLUMNS, Recipe, append_run, course_recipes, pixels_seen, read_runs
 from sotalearn.school.cli import main
 from sotalearn.toynette import make_toynette
 

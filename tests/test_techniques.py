@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from sotalearn.datasets import SPLITS
-from sotalearn.demos import plots
+from sotalearn.demos import comparison, plots
 from sotalearn.experiments import compare, readable
 from sotalearn.recipes import TECHNIQUES, Technique, append_run, course_recipes
 from sotalearn.school.cli import main
@@ -42,10 +42,10 @@ def results(monkeypatch):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    "The figures that are made in plots, as {language: (matplotlib's figure, alt text)}."
+    "The figures that are made in comparison and plots, as {language: (matplotlib's figure, alt text)}."
     figures = []
 
-    class Figures(plots.StillFigure):
+    class Figures(comparison.StillFigure):
         def __init__(self, draw, en, zh, **how):
             super().__init__(draw, en, zh, **how)
             figures.append({})
@@ -53,7 +53,7 @@ def drawn(monkeypatch):
                 fig = Figure()
                 draw(fig, lambda *texts: texts[i])
                 figures[-1][language] = fig, alt
-    monkeypatch.setattr(plots, 'StillFigure', Figures)
+    for module in (comparison, plots): monkeypatch.setattr(module, 'StillFigure', Figures)
     return figures
 
 
@@ -73,7 +73,7 @@ def test_it_is_compared_and_drawn_in_its_colour(table, drawn):
     found = compare(course_recipes(dataset='toynette', size=16), results=table, run_missing=False, show_progress=False)
     assert found.seeds['invented'] == 3 and found.difference['invented'] == pytest.approx(.1)
     assert readable(found).changes['invented'] == 'lr=0.02'
-    plots.plot_comparison(found)
+    comparison.plot_comparison(found)
     for language, label in (('en', 'an invention'), ('zh', '新发明')):
         fig, alt = drawn[0][language]
         colours, labels = colours_and_labels(fig)

@@ -12,10 +12,11 @@ from functools import partial
 
 import numpy as np
 import torch
+from scipy.special import beta, betaincinv
 
 from .base import Demo, Slider, demo
 from .pictures import EXAMPLES, class_names, imagenette_pictures, own_pictures, square, toynette_pictures
-from ..figures import COLOURS
+from ..colours import COLOURS
 from ..mixup import blend, one_hot, weight_facts
 from ..settings import LANGUAGES, say
 from ..toynette import CLASSES
@@ -88,13 +89,11 @@ def mixup_demo(pictures=None, # two class names of Toynette, or two of your own:
 # %% ../../nbs/demos/mixup.ipynb #dm000014
 def _density(t, alpha):
     "How likely each weight `t` is under Beta(alpha, alpha)."
-    from scipy.special import beta                       # not above: the other demo needs no scipy
     return (t*(1 - t))**(alpha - 1)/beta(alpha, alpha)
 
 
 def _middles(alpha, n=5):
     "The weights of `n` typical images, rising: the middle of each n-th of all weights."
-    from scipy.special import betaincinv
     return betaincinv(alpha, alpha, .5 + (np.arange(n) + .5)/n/2)
 
 

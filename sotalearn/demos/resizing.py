@@ -11,7 +11,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.ticker import MaxNLocator
 
 from .base import Demo, Slider, demo
-from ..figures import COLOURS
+from ..colours import COLOURS
 from ..recipes import recipe_of, schedule_name
 from ..resizing import measured_cost, schedule_runs, schedule_seconds
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from .base import Demo, Slider, demo
 from ..experiments import mean_interval, power
-from ..figures import COLOURS
+from ..colours import COLOURS
 
 # %% ../../nbs/demos/seeds.ipynb #dd000008
 _LUCK = np.random.default_rng(8).standard_normal((40, 12))     # of forty experiments with up to twelve seeds

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .base import Demo, Slider, demo
-from ..figures import COLOURS
+from ..colours import COLOURS
 from ..smoothing import calibration, fit_temperature, optimal_logit, smooth_labels, temperature_scale
 
 # %% ../../nbs/demos/smoothing.ipynb #ds000008

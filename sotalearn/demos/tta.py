@@ -14,7 +14,7 @@ import torch
 
 from .base import Choice, Demo, Slider, demo
 from .pictures import class_names, is_imagenette, own_pictures
-from ..figures import COLOURS
+from ..colours import COLOURS
 from ..settings import LANGUAGES, say
 from ..tta import (MeasuredViews, _batches, _model_of, _shown, average_views, crop_box, has_bf16,
                            measure_views)

@@ -7,6 +7,7 @@ __all__ = ['crops_figure', 'gains_figure', 'recipes_figure', 'rivals_figure']
 
 # %% ../../nbs/demos/views.ipynb #41866b8b
 import numpy as np
+from matplotlib.patches import Rectangle
 
 from ..figures import COLOURS, StillFigure
 from ..toynette import CHINESE_NAMES
@@ -16,7 +17,6 @@ from ..tta import crop_box, share_kept
 def crops_figure(drawn:list, # of (label, PIL picture, box of the object): what Toynette's `scene` draws, with its label
                 )->StillFigure:
     "Pictures with their centre crop and their object, and how much of it the crop keeps."
-    from matplotlib.patches import Rectangle
     kept = [share_kept(box, crop_box(picture.size)) for _, picture, box in drawn]
     english = [label.replace('_', ' ') for label, *_ in drawn]
     chinese = [CHINESE_NAMES[label] for label, *_ in drawn]

@@ -11,6 +11,7 @@ from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
+from .. import toynette
 from ..architectures import find_model
 from ..checks import check_choice, check_whole
 from ..datasets import check_dataset
@@ -87,7 +88,6 @@ def lab(folder:str=None, # the learner's; `my-course` here by default, or this f
        )->int: # JupyterLab's exit status
     "Write the learner's copy of the chapters and open it in JupyterLab."
     from sotalearn.school.copy import write_copy           # not above: nobody waits a second for the help
-    from sotalearn.toynette import make_toynette
     here = Path.cwd()
     if folder: folder = as_path(folder)
     else: folder = here if (here/'.sotalearn').is_dir() else here/FOLDER
@@ -96,7 +96,7 @@ def lab(folder:str=None, # the learner's; `my-course` here by default, or this f
     language = language or reader_language(start, otherwise=_locale_language())
     port = free_port(port)
     _report(folder, write_copy(folder, language, clean=clean), language)
-    make_toynette(show_progress=sys.stdout.isatty())
+    toynette.make_toynette(show_progress=sys.stdout.isatty())
     token = secrets.token_urlsafe(24)
     print(f'JupyterLab: http://127.0.0.1:{port}/lab/tree/index.ipynb?token={token}')
     print(say('Stop it with Ctrl+C twice.', language=language), flush=True)
@@ -107,8 +107,7 @@ def data(name:str, # one of `sotalearn.datasets.DATASETS`
         ):
     "Make or download a dataset and print where it lies."
     if name == 'toynette':          # no need to wait for fastai
-        from sotalearn.toynette import make_toynette
-        print(make_toynette(show_progress=sys.stdout.isatty()))
+        print(toynette.make_toynette(show_progress=sys.stdout.isatty()))
     else:
         check_dataset(name)
         from sotalearn.data import dataset

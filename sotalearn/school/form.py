@@ -9,6 +9,8 @@ __all__ = ['html_of', 'inline_html', 'in_both', 'said', 'task_html']
 import html, json, re
 from pathlib import Path
 
+from mistune import create_markdown
+
 import sotalearn
 from .texts import sentence
 from ..settings import LANGUAGES, say
@@ -16,7 +18,6 @@ from ..settings import LANGUAGES, say
 # %% ../../nbs/tools/form.ipynb #95b4bfac
 def html_of(markdown:str)->str:
     "Markdown as HTML in one line; tags in it are shown, not obeyed."
-    from mistune import create_markdown                 # not above: only what is shown needs it
     return create_markdown(escape=True)(markdown).strip().replace('\n', '&#10;')
 
 

@@ -7,7 +7,7 @@ __all__ = ['GUESSES', 'EXAMPLE', 'typed_number', 'Guess', 'guess_script', 'no_sc
            'made_guesses', 'keep_guesses', 'listen', 'GuessCount', 'guess_count', 'Reliability', 'own_reliability']
 
 # %% ../../nbs/tools/guesses.ipynb #a15a0004
-import html, json, re, sys, unicodedata
+import html, json, re, unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -16,6 +16,7 @@ from math import isfinite
 from pathlib import Path
 
 import sotalearn
+from ..catalogue import running_shell
 from ..checks import check_choice
 from .answers import Unreadable, letters, number, quote
 from .form import html_of, in_both, inline_html, said
@@ -279,8 +280,7 @@ def _listener():
 
 def listen():
     "From now on hear of the guesses that are made on the page, if this is a notebook's kernel."
-    shell = sys.modules['IPython'].get_ipython() if 'IPython' in sys.modules else None
-    if getattr(shell, 'kernel', None): _listener()
+    if getattr(running_shell(), 'kernel', None): _listener()
 
 # %% ../../nbs/tools/guesses.ipynb #a15a0024
 class GuessCount:

@@ -54,13 +54,24 @@ def _column(text, index, names):
 def _runs(**recipe): return measured_runs(**recipe).set_index('seed')
 
 
+def _table(name):
+    "A table of measurements other than the runs."
+    import pandas as pd                 # this and the like not above: most guesses of a chapter need none of it
+    return pd.read_csv(course_folder('results')/name)
+
+
+def _interval(scores, baseline):
+    "The mean difference seed by seed, and its interval."
+    from sotalearn.experiments import paired_difference
+    return paired_difference(scores, baseline)
+
+
 def _difference(ours, theirs=None, column='accuracy', to=None):
     "Of two recipes, given as fields of `Recipe`: the mean difference seed by seed, and its interval."
-    from sotalearn.experiments import paired_difference
     ours, theirs = (_runs(**recipe or {}) for recipe in (ours, theirs))
     seeds = ours.index.intersection(theirs.index)
     assert len(seeds) > 1, (ours, theirs)               # of runs that nobody made no verdict follows
-    return paired_difference(ours[column][seeds], theirs[to or column][seeds])
+    return _interval(ours[column][seeds], theirs[to or column][seeds])
 
 
 def _points(*recipes, **columns): return tuple(100*value for value in _difference(*recipes, **columns))
@@ -85,9 +96,8 @@ def _random_fifth():
 
 
 def _cost_of_side():
-    import pandas as pd
     from sotalearn.demos.costs import expected_costs
-    ms = expected_costs(pd.read_csv(course_folder('results')/'cost.csv'))['side'].measured
+    ms = expected_costs(_table('cost.csv'))['side'].measured
     return ms[128]/ms[64]
 
 
@@ -106,11 +116,9 @@ def _epochs_in_frame():
 
 
 def _pretrained():
-    import pandas as pd
-    from sotalearn.experiments import paired_difference
-    transfers = pd.read_csv(course_folder('results')/'transfer.csv').dropna(subset='split')
+    transfers = _table('transfer.csv').dropna(subset='split')
     ways = transfers.pivot(index='seed', columns='way', values='accuracy')
-    _, low, high = paired_difference(ways.small_first, ways.full)
+    _, low, high = _interval(ways.small_first, ways.full)
     return 'a' if high < 0 else 'b' if low > 0 else 'c'
 
 
@@ -122,9 +130,8 @@ def _views_enough():
 
 def _single_pass():
     "Does a look that costs less than two passes gain, and which?"
-    import pandas as pd
     from sotalearn.experiments import summarize
-    asked = pd.read_csv(course_folder('results')/'views.csv').rename(columns={'way': 'recipe', 'accuracy': 'score'})
+    asked = _table('views.csv').rename(columns={'way': 'recipe', 'accuracy': 'score'})
     ways = summarize(asked, sorted(asked.recipe.unique(), key=lambda way: way != '64 px'))
     gains = ways.diff_low[asked.groupby('recipe').passes.mean().loc[ways.index].between(.9, 1.9)] > 0
     return 'a' if gains['closer'] else 'b' if gains.drop('closer').any() else 'c'

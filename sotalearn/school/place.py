@@ -9,6 +9,8 @@ __all__ = ['SAME', 'COMPARED', 'DEFAULTS', 'JOINTS', 'REASONS', 'groups_of_seeds
 import math
 from dataclasses import fields
 
+from scipy import stats
+
 from ..datasets import SPLITS
 from ..figures import COLOURS, StillFigure
 from ..recipes import AS_RUN, Recipe, course_table, read_runs
@@ -32,7 +34,6 @@ REASONS = dict(place_pictures=('split', 'n_train', 'n_val', 'splitter', 'train_i
 
 def groups_of_seeds()->list: # of dicts: the recipe's columns, `accuracies`, `mean`, `low`, `high`
     "The course's recipes with at least three seeds, and where 19 of 20 further seeds would fall."
-    from scipy import stats
     runs, found = read_runs(course_table()), []
     runs = runs[runs.split == runs.dataset.map(SPLITS)]
     for _, same in runs.groupby(['dataset', *SAME], sort=False, dropna=False):

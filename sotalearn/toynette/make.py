@@ -9,6 +9,9 @@ __all__ = ['make_toynette']
 import os, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 
+from fastprogress.fastprogress import progress_bar
+from filelock import FileLock
+
 import sotalearn
 from ..checks import check_limits, check_whole
 from ..datasets import dataset_folder
@@ -61,7 +64,6 @@ def _wait_for(drawers, drawn):
 
 def _draw_all(folder, train, val, seed, workers, show_progress):
     "Draw the whole set into `folder` in `workers` processes, with a progress bar."
-    from fastprogress.fastprogress import progress_bar
     for split, label, _ in _jobs(1, 1): (folder/split/label).mkdir(parents=True, exist_ok=True)
     total = len(_jobs(train, val))
     bar = progress_bar(range(total), leave=False) if show_progress else None
@@ -103,7 +105,6 @@ def make_toynette(folder:Path=None, # where it lies; the default, in fastai's da
 
 def _make(folder, *how):
     "Draw a set beside `folder` and give it that name when it is whole, once for all who ask at the same time."
-    from filelock import FileLock
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f'.{folder.name}.lock')):
         if folder.is_dir(): return                                         # another process has made it meanwhile

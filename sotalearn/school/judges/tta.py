@@ -8,7 +8,9 @@ __all__ = ['JUDGES']
 # %% ../../../nbs/questions/05_test_time_augmentation.ipynb #6aa78ea5
 import math
 
-from .base import FunctionJudge
+import numpy as np
+
+from .base import FunctionJudge, tensors
 
 JUDGES = {}
 
@@ -26,15 +28,12 @@ JUDGES['choose_n'] = FunctionJudge(
 
 # %% ../../../nbs/questions/05_test_time_augmentation.ipynb #25cfb7c6
 def _probabilities():
-    import torch
-    noise = torch.Generator().manual_seed(5)
+    noise = np.random.default_rng(5)
     shapes = (1, 1, 2), (2, 1, 2), (3, 2, 2), (2, 3, 4), (5, 8, 10)
-    return [(torch.randn(shape, generator=noise).mul(2).softmax(dim=-1),) for shape in shapes]
+    return tensors([(noise.dirichlet([.5]*classes, size=(views, n)),) for views, n, classes in shapes])
 
 
-def _vote(probs):
-    import torch
-    return torch.nn.functional.one_hot(probs.argmax(dim=-1), probs.shape[-1]).float().mean(dim=0)
+def _vote(probs): return np.eye(probs.shape[-1])[probs.argmax(dim=-1).numpy()].mean(axis=0)
 
 
 JUDGES['average_views'] = FunctionJudge(('probs',), lambda probs: probs.mean(dim=0), _probabilities, dict(
