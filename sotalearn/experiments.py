@@ -52,10 +52,15 @@ def _numbers(values, name):
     return array
 
 # %% ../nbs/08_state_of_the_art.ipynb #31688a07
+def _decided(low, high, above, below):
+    "What intervals of differences say: one that holds zero cannot tell."
+    return np.select([low > 0, high < 0, low.notna()], [above, below, 'cannot tell'], 'too few seeds')
+
+
 def compare_pairs(hard:pd.DataFrame, # runs of one recipe, such as `sotalearn.recipes.measured_runs` gives
                   smoothed:pd.DataFrame, # runs of another; only seeds in both count
                   measures=('accuracy', 'nll', 'confidence', 'ece'), # columns to compare
-                 )->pd.DataFrame: # a row a measure: both means, the mean difference, its 95 % interval, the pairs
+                 )->pd.DataFrame: # a row a measure: both means, difference, its 95 % interval, the pairs, the verdict
     "Two recipes' runs measure by measure, paired by seed; a `ValueError` if no seed is in both or a cell is empty."
     lacking = [measure for measure in measures if measure not in hard or measure not in smoothed]
     if lacking: raise ValueError(f'measures must be columns of both tables, got {lacking[0]!r}')
@@ -72,7 +77,8 @@ def compare_pairs(hard:pd.DataFrame, # runs of one recipe, such as `sotalearn.re
         difference, low, high = paired_difference(smoothed[measure], hard[measure])
         rows.append(dict(hard=hard[measure].mean(), smoothed=smoothed[measure].mean(), difference=difference,
                          low=low, high=high, pairs=len(seeds)))
-    return pd.DataFrame(rows, index=list(measures))
+    table = pd.DataFrame(rows, index=list(measures))
+    return table.assign(verdict=_decided(table.low, table.high, 'higher', 'lower'))
 
 # %% ../nbs/08_state_of_the_art.ipynb #f7d71485
 def summarize(runs:pd.DataFrame, # a row a run, with columns `recipe`, `seed` and `score`
@@ -131,9 +137,7 @@ def _with_interval(value, low, high, sign=''):
 def verdict(table:pd.DataFrame, # from `compare`
            )->pd.Series: # of text, for each recipe but the first
     "What the runs say of each recipe against the first: where zero is in the interval, they cannot tell."
-    told = np.select([table.diff_low > 0, table.diff_high < 0, table.pairs > 1], ['better', 'worse', 'cannot tell'],
-                     'too few seeds')
-    return pd.Series(told, index=table.index).iloc[1:]
+    return pd.Series(_decided(table.diff_low, table.diff_high, 'better', 'worse'), index=table.index).iloc[1:]
 
 
 def readable(table:pd.DataFrame, # from `compare`

@@ -297,11 +297,14 @@ def test_pairs_are_those_of_scipys_paired_test():
     assert np.allclose(table.loc['accuracy', ['hard', 'smoothed', 'difference', 'low', 'high', 'pairs']].astype(float),
                        [.70, .72333333, .02333333, low, high, 3])
     assert np.isclose(table.loc['nll', 'difference'], 2*.02333333)
+    assert set(table.verdict) == {'cannot tell'}
+    assert compare_pairs(hard, runs([1, 2, 3], .90, .88, .91)).verdict.accuracy == 'higher'
     assert '3 pairs' in pairs_figure(hard, smoothed, [('hard', '硬', 'C0'), ('smoothed', '平滑', 'C1')]).alt['en']
 
 
 def test_a_single_pair_has_no_interval_and_no_pair_is_an_error():
     table = compare_pairs(runs([1], .7), runs([1], .8))
     assert np.isclose(table.loc['accuracy', 'difference'], .1) and table.low.isna().all()
+    assert set(table.verdict) == {'too few seeds'}
     with pytest.raises(ValueError, match=r'must share seeds, each once, got \[\[1\], \[2\]\]'): compare_pairs(runs([1], .7), runs([2], .8))
     with pytest.raises(ValueError, match='each once'): compare_pairs(runs([1, 1], .7, .6), runs([1], .8))
