@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['ARCHITECTURES', 'LIBRARIES', 'CHOICES', 'TECHNIQUES', 'MEASURED', 'COLUMNS', 'AS_RUN', 'Stage', 'check_stages',
            'epochs_of', 'Fit', 'fits_of', 'images_seen', 'schedule_name', 'check_arch', 'Recipe', 'changed_fields',
-           'pixels_seen', 'Technique', 'course_recipes', 'techniques_in', 'colour_of', 'course_table', 'own_table',
-           'writable_table', 'append_run', 'record_run', 'read_runs', 'measured_runs', 'recipe_of']
+           'pixels_seen', 'Technique', 'course_recipes', 'techniques_in', 'colour_of', 'course_table', 'measured_table',
+           'own_table', 'writable_table', 'append_run', 'record_run', 'read_runs', 'measured_runs', 'recipe_of']
 
 # %% ../nbs/tools/recipes.ipynb #34e3ebd0
 import csv, io, os, re, tempfile
@@ -277,6 +277,13 @@ AS_RUN = {field.name: field.default for field in fields(Recipe)} | dict(bf16=Fal
 def course_table()->Path:
     "The path of the table with the course's own measured runs."
     return course_folder('results')/'runs.csv'
+
+
+def measured_table(name:str, # of a file beside it, such as 'cost.csv'
+                  )->'DataFrame':
+    "What the course measured besides its runs."
+    import pandas as pd                # not above: the command's help need not wait for it
+    return pd.read_csv(course_folder('results')/name)
 
 
 def _is_installed(path):

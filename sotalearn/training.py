@@ -10,7 +10,6 @@ from .checks import check_choice
 from .checkpoints import (Checkpoints, SeedEpochs, find_checkpoint, remove_checkpoint, run_facts,
                                     seed_epoch)
 from .data import dataset, dataset_name, get_dls
-from .files import course_folder
 from .models import make_model
 from .pictures import check_split
 from .recipes import Recipe, epochs_of, measured_runs, read_runs, record_run, writable_table

@@ -429,10 +429,10 @@ def test_the_plan_follows_its_sliders():
     demo.close()
 
 
-def test_without_measured_runs_the_plan_says_what_it_needs(monkeypatch):
-    monkeypatch.setattr('sotalearn.resizing.timed_runs', lambda: {})
+def test_without_measured_sides_the_plan_says_what_it_needs(monkeypatch):
+    monkeypatch.setattr('sotalearn.resizing.timed_sides', dict)
     demo = resizing_demo(language='en')
-    assert 'seconds_per_image must be given' in repr(demo)
+    assert 'timings must hold at least two sizes, got none' in repr(demo)
     demo.close()
 
 

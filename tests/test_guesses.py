@@ -49,7 +49,7 @@ def test_a_guess_has_a_measured_answer_that_counts_as_right(name):
 
 # What the text says below the guess, where a count alone is right.
 SAID = dict(weights_that_change=('None. ', 0), answers_changed=('Not one: ', 0), believable=('One line stands clear', 1),
-            ways_agree=('Four are the same', 4), verdicts_alike=('All five verdicts are the same', 5), lines_alike=('For all six. ', 6))
+            ways_agree=('Four are the same', 4), verdicts_alike=('All five verdicts are the same', 5), lines_alike=('In all six. ', 6))
 
 
 @pytest.mark.parametrize('name, said', SAID.items())

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..files import course_folder
-from ..recipes import course_recipes, measured_runs
+from ..recipes import course_recipes, measured_runs, measured_table
 from .texts import cells_of
 
 # %% ../../nbs/tools/guess_answers.ipynb #a15f2004
@@ -54,15 +54,9 @@ def _column(text, index, names):
 def _runs(**recipe): return measured_runs(**recipe).set_index('seed')
 
 
-def _table(name):
-    "A table of measurements other than the runs."
-    import pandas as pd                 # this and the like not above: most guesses of a chapter need none of it
-    return pd.read_csv(course_folder('results')/name)
-
-
 def _interval(scores, baseline):
     "The mean difference seed by seed, and its interval."
-    from sotalearn.experiments import paired_difference
+    from sotalearn.experiments import paired_difference     # not above: most guesses of a chapter need no statistics
     return paired_difference(scores, baseline)
 
 
@@ -97,7 +91,7 @@ def _random_fifth():
 
 def _cost_of_side():
     from sotalearn.demos.costs import expected_costs
-    ms = expected_costs(_table('cost.csv'))['side'].measured
+    ms = expected_costs(measured_table('cost.csv'))['side'].measured
     return ms[128]/ms[64]
 
 
@@ -116,7 +110,7 @@ def _epochs_in_frame():
 
 
 def _pretrained():
-    transfers = _table('transfer.csv').dropna(subset='split')
+    transfers = measured_table('transfer.csv').dropna(subset='split')
     ways = transfers.pivot(index='seed', columns='way', values='accuracy')
     _, low, high = _interval(ways.small_first, ways.full)
     return 'a' if high < 0 else 'b' if low > 0 else 'c'
@@ -131,7 +125,7 @@ def _views_enough():
 def _single_pass():
     "Does a look that costs less than two passes gain, and which?"
     from sotalearn.experiments import summarize
-    asked = _table('views.csv').rename(columns={'way': 'recipe', 'accuracy': 'score'})
+    asked = measured_table('views.csv').rename(columns={'way': 'recipe', 'accuracy': 'score'})
     ways = summarize(asked, sorted(asked.recipe.unique(), key=lambda way: way != '64 px'))
     gains = ways.diff_low[asked.groupby('recipe').passes.mean().loc[ways.index].between(.9, 1.9)] > 0
     return 'a' if gains['closer'] else 'b' if gains.drop('closer').any() else 'c'
