@@ -88,7 +88,7 @@ def resizing_demo(seconds_per_image=None, # your machine's cost, from `fit_cost`
             page.line('m', [x, x], [plain, tta], own, linewidth=1)
             page.dots('m', [x], [plain], own, markersize=7)
             page.dots('m', [x], [tta], own, markersize=7, markerfacecolor='white')
-            page.label('m', name, x + most/50, plain, ha='left', zorder=1)      # below the mark
+            page.label('m', name, x + most/50, (plain + tta)/2, ha='left', zorder=1)      # below the mark
         page.dots('m', [now], [high - .4], COLOURS['accent'], marker='v', markersize=9, clip_on=False)
         numbers = schedule_name(stages), now, 100*now/whole
         told = '{}: {:.1f} minutes, {:.0f} % of the dashed', '{}：{:.1f} 分钟，是虚线的 {:.0f}%'
