@@ -6,7 +6,7 @@
 
 Each runs as with a learner who has just begun: in an empty folder, with the settings as they come and Toynette alone;
 the results table is thrown away. A figure is stored as a picture with English words, which GitHub, a PDF and every other
-reader can show; its Chinese twin and its live form lie in the output's metadata (`sotalearn.figures.speak`). A notebook that fails, or whose outputs must not
+reader can show; its Chinese twin and its live form lie in the output's metadata (`sotalearn.stored.speak`). A notebook that fails, or whose outputs must not
 be published, stays as it was and is named.
 """
 import argparse, os, subprocess, sys, tempfile, time

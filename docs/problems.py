@@ -5,7 +5,7 @@ from pathlib import Path
 import nbformat
 
 from assets import DATA_IMAGE, DEMO
-from sotalearn.figures import STILLS
+from sotalearn.stored import STILLS
 from sotalearn.settings import LANGUAGES
 
 DEMO_BYTES = 1_500_000        # of a live figure in a notebook, all its languages together

@@ -6,7 +6,7 @@ import nbformat
 
 from assets import Assets, lighten
 from problems import directives
-from sotalearn.figures import STILLS
+from sotalearn.stored import STILLS
 from sotalearn.school.copy import FOLDED, in_language
 
 _EXPORTS = {'export', 'exporti', 'exports'}

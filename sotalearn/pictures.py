@@ -22,9 +22,9 @@ import numpy as np
 from .checks import check_choice, check_number, check_whole
 from .datasets import DATASETS, OFFICIAL, SPLITS, dataset_folder, dataset_name
 from .files import as_path
-from .figures import stored_languages
 from .reader import complaint, endings, read_picture
 from .settings import say
+from .stored import stored_languages
 from .toynette import make_toynette
 
 from fastai.data.external import URLs, fastai_path, untar_data

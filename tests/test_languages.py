@@ -151,7 +151,7 @@ def test_every_comment_and_printed_sentence_has_its_chinese(path):
 
 def test_a_kernel_shows_tables_in_the_learners_language():
     code = ("from IPython.core.interactiveshell import InteractiveShell; shell = InteractiveShell.instance()\n"
-            "import pandas as pd, sotalearn.figures\n"
+            "import pandas as pd, sotalearn\n"
             "print(shell.display_formatter.format(pd.DataFrame({'accuracy': [.5]}))[0]['text/html'])")
     for language, heading in dict(en='<th>accuracy</th>', zh='<th title="accuracy">准确率</th>').items():
         environment = {**os.environ, 'SOTALEARN_LANGUAGE': language, 'PYTHONPATH': str(ROOT), 'PYTHONIOENCODING': 'utf-8'}

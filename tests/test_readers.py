@@ -8,7 +8,8 @@ from nbconvert import HTMLExporter, MarkdownExporter
 
 from sotalearn.demos.controls import Slider
 from sotalearn.demos.base import demo
-from sotalearn.figures import STILLS, StillFigure
+from sotalearn.figures import StillFigure
+from sotalearn.stored import STILLS
 from sotalearn.school.copy import in_language
 
 NOTEBOOKS = sorted(o for o in (Path(__file__).parent.parent/'nbs').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts)

@@ -360,7 +360,8 @@ NASTY = ('$\\alpha$', '_hidden', '<img src=x onerror=alert(1)>', 'a & b', '100 %
 
 def test_names_are_drawn_and_told_as_they_are():
     from sotalearn.demos.mixup import mixup_demo
-    from sotalearn.figures import as_html, plot_bars
+    from sotalearn.figures import plot_bars
+    from sotalearn.stored import as_html
     pictures = dict(zip(NASTY[:3], map(lambda i: Picture.create(np.full((20, 20, 3), 40*i, dtype=np.uint8)), range(3))))
     for pair in (NASTY[:2], NASTY[1:3], ('</script>', '$\\alpha$')):
         demo = mixup_demo({name: Picture.create(np.zeros((20, 20, 3), np.uint8)) for name in pair}, 'en')

@@ -21,8 +21,8 @@ from ..checks import check_choice
 from .controls import Choice, Slider
 from .page import CSS_DPI, Layout, Page
 from .pictures import own_pictures
-from ..figures import player, still, stored_languages
 from ..settings import LANGUAGES, say, settings
+from ..stored import player, still, stored_languages
 
 # %% ../../nbs/demos/base.ipynb #db000008
 _DENSITIES = (1, 2)                # dots for a CSS pixel: the page asks for those of its screen

@@ -15,12 +15,12 @@ import nbformat
 from nbformat.sign import NotebookNotary
 
 from ..checks import check_choice
-from ..figures import speak
 from ..files import as_path, course_folder, read_text, write_atomic
 from ..languages import code_in, output_in, table_in
 from .form import said
 from .guesses import GUESSES, field_html
 from ..settings import LANGUAGES, SETTINGS_FILE, settings_text
+from ..stored import speak
 
 # %% ../../nbs/tools/copy.ipynb #29207d27
 _KERNEL = dict(name='python3', display_name='Python 3 (ipykernel)', language='python')
