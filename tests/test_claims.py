@@ -251,6 +251,7 @@ CLAIMS = [
     ('07', 'its loss is {:.2f} and a fifth', means('nll', WRONG)),
     ('07', 'in the longest training only: {} points', gap(LONG_SMOOTH, LONG)[:1]),
     ('07', 'after 80 epochs it is {} points ahead', gap(LONG_SMOOTH, LONG)[:1]),
+    ('08', 'CutMix is ahead by {} points ({} to {})', gap(dict(epochs=80, **CUTMIX), dict(epochs=80))),
     ('08', 'correlation is {:.2f}, and pairing narrows the interval from ±{:.2f} to ±{:.2f}', narrow[0][::-1]),
     ('08', 'correlation is {:.2f}, and pairing widens it, from ±{:.2f} to ±{:.2f}', narrow[1][::-1]),
     ('08', 'even negative, {:.2f}, and pairing takes ±{:.2f} where two groups give ±{:.2f}',

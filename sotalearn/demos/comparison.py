@@ -110,15 +110,16 @@ def _draw_costs(ax, group, others, gap, say):
     is_left = len(beyond) > 0 and beyond.cost.min() < 1.12*cost
     side = cost/1.09 if is_left else cost*1.05**len(group)
     heights = _apart(group['mean'] - .4*gap*(len(group) - 1), gap, () if is_left else beyond['mean'])
+    plain_first = sorted(range(len(group)), key=lambda i: bool(_techniques(group.recipe.iloc[i])))
     for i, (row, height) in enumerate(zip(group.itertuples(), heights)):
         colours = {technique.colour for technique in _techniques(row.recipe).values()} or {COLOURS['baseline']}
         colour = colours.pop() if len(colours) == 1 else COLOURS['accent']
-        x, shape = cost*1.05**i, _SHAPES.get(row.recipe.size, 'D')
+        x, shape = cost*1.05**plain_first.index(i), _SHAPES.get(row.recipe.size, 'D')
         ax.plot([x]*2, [row.low, row.high], color=colour, lw=1.2, alpha=.6)
         ax.plot(x, row.mean, shape, ms=6, color=colour)
-        ax.annotate(_cost_label(row.recipe, say), (x, row.mean), (side, height), fontsize=7.5, va='center',
-                    ha='right' if is_left else 'left', color=colour,
-                    arrowprops=dict(arrowstyle='-', color=colour, lw=.5, alpha=.5, shrinkA=0, shrinkB=4))
+        ax.plot([x, side], [row.mean, height], color=colour, lw=.5, alpha=.5, zorder=1)
+        ax.text(side, height, _cost_label(row.recipe, say), fontsize=7.5, va='center', color=colour,
+                ha='right' if is_left else 'left', bbox=dict(color='white', pad=.5))
 
 
 def plot_costs(table:'DataFrame', # from `costs`
