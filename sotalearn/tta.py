@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from fastprogress.fastprogress import progress_bar
 from torch import nn
 from torch.nn import functional as F
 
@@ -133,6 +132,7 @@ class _Views:
 
 def _batches(dl, n, show_progress=False):
     "Batches of (views (1 + n, b, c, h, w), [targets]), the plain view first."
+    from fastai.vision.all import progress_bar                   # not above: the idea needs no fastai
     loader = dl.new(shuffle=False, drop_last=False, create_batches=_Views(dl, n), after_batch=[])
     for x, *y in progress_bar(loader, leave=False) if show_progress else loader:
         views = []

@@ -9,7 +9,6 @@ __all__ = ['make_toynette']
 import os, shutil, subprocess, sys, tempfile, time
 from pathlib import Path
 
-from fastprogress.fastprogress import progress_bar
 from filelock import FileLock
 
 import sotalearn
@@ -64,6 +63,7 @@ def _wait_for(drawers, drawn):
 
 def _draw_all(folder, train, val, seed, workers, show_progress):
     "Draw the whole set into `folder` in `workers` processes, with a progress bar."
+    from fastprogress.fastprogress import progress_bar      # not above: each of the processes would wait for it
     for split, label, _ in _jobs(1, 1): (folder/split/label).mkdir(parents=True, exist_ok=True)
     total = len(_jobs(train, val))
     bar = progress_bar(range(total), leave=False) if show_progress else None
