@@ -10,6 +10,7 @@ __all__ = ['CHANNELS', 'plot_channels', 'class_names', 'batch_figure', 'plot_run
 import torch
 
 from ..figures import COLOURS, StillFigure, picture_row
+from ..languages import chinese_of
 from ..toynette import CHINESE_NAMES
 
 # %% ../../nbs/demos/plots.ipynb #10f368fa
@@ -172,6 +173,9 @@ def pairs_figure(hard:'DataFrame', # runs of one recipe: columns `seed` and the 
                        f'{len(pairs)} 对的均值，{zh} 与 {other_zh}：{means_zh}。', size=(8, 2.3))
 
 # %% ../../nbs/demos/plots.ipynb #cbc3e364
+_DECIDED = 'higher', 'lower'        # the verdicts of an interval without 0
+
+
 def _effect(row, measure):
     "Difference, low and high of a measure, accuracy in points, and how many digits they have."
     unit, digits = (100, 1) if measure == 'accuracy' else (1, 3)
@@ -182,7 +186,7 @@ def _effect_told(row, measure, say):
     "A difference and its interval in words."
     difference, low, high, digits = _effect(row, measure)
     numbers = [f'{number:+.{digits}f}'.replace('-', '−') for number in (difference, low, high)]
-    verdict = '' if low > 0 or high < 0 else say(', cannot tell', '，分不出')
+    verdict = '' if row.verdict in _DECIDED else say(f', {row.verdict}', f'，{chinese_of(row.verdict, "label")}')
     return say('{} ({} to {}){}', '{}（{} 至 {}）{}').format(*numbers, verdict)
 
 
@@ -200,7 +204,7 @@ def effects_figure(found:dict, # {(English, Chinese): what `sotalearn.experiment
             ax.axvline(0, color=COLOURS['ink'], lw=1, ls=(0, (4, 3)))
             for y, table in enumerate(found.values()):
                 difference, low, high, _ = _effect(table.loc[measure], measure)
-                shown = colour if low > 0 or high < 0 else COLOURS['baseline']
+                shown = colour if table.verdict[measure] in _DECIDED else COLOURS['baseline']
                 ax.plot([low, high], [y, y], color=shown, lw=2.5, solid_capstyle='butt')
                 ax.plot(difference, y, 'D', ms=6, color=shown)
             labels = [say(*label) for label in found] if i == 0 else ['']*len(found)
