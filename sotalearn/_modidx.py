@@ -508,6 +508,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'sotalearn/experiments.py'),
                                        'sotalearn.experiments.power': ('state_of_the_art.html#power', 'sotalearn/experiments.py'),
                                        'sotalearn.experiments.readable': ('state_of_the_art.html#readable', 'sotalearn/experiments.py'),
+                                       'sotalearn.experiments.readable_pairs': ( 'state_of_the_art.html#readable_pairs',
+                                                                                 'sotalearn/experiments.py'),
                                        'sotalearn.experiments.seeds_needed': ( 'state_of_the_art.html#seeds_needed',
                                                                                'sotalearn/experiments.py'),
                                        'sotalearn.experiments.summarize': ('state_of_the_art.html#summarize', 'sotalearn/experiments.py'),

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['RECIPES', 'mean_interval', 'paired_difference', 'compare_pairs', 'summarize', 'compare', 'verdict', 'readable',
-           'power', 'seeds_needed']
+           'readable_pairs', 'power', 'seeds_needed']
 
 # %% ../nbs/08_state_of_the_art.ipynb #52a4a471
 import math, warnings
@@ -57,25 +57,25 @@ def _decided(low, high, above, below):
     return np.select([low > 0, high < 0, low.notna()], [above, below, 'cannot tell'], 'too few seeds')
 
 
-def compare_pairs(hard:pd.DataFrame, # runs of one recipe, such as `sotalearn.recipes.measured_runs` gives
-                  smoothed:pd.DataFrame, # runs of another; only seeds in both count
+def compare_pairs(baseline:pd.DataFrame, # runs of one recipe, such as `sotalearn.recipes.measured_runs` gives
+                  changed:pd.DataFrame, # runs of another; only seeds in both count
                   measures=('accuracy', 'nll', 'confidence', 'ece'), # columns to compare
                  )->pd.DataFrame: # a row a measure: both means, difference, its 95 % interval, the pairs, the verdict
     "Two recipes' runs measure by measure, paired by seed; a `ValueError` if no seed is in both or a cell is empty."
-    lacking = [measure for measure in measures if measure not in hard or measure not in smoothed]
+    lacking = [measure for measure in measures if measure not in baseline or measure not in changed]
     if lacking: raise ValueError(f'measures must be columns of both tables, got {lacking[0]!r}')
-    tables = [runs.set_index('seed')[list(measures)].astype(float) for runs in (hard, smoothed)]
+    tables = [runs.set_index('seed')[list(measures)].astype(float) for runs in (baseline, changed)]
     seeds = tables[0].index.intersection(tables[1].index)
     if not len(seeds) or any(table.index.has_duplicates for table in tables):
         got = [sorted(table.index) for table in tables]
-        raise ValueError(f'hard and smoothed must share seeds, each once, got {got}')
-    hard, smoothed = (table.loc[seeds] for table in tables)
-    if hard.isna().any(axis=None) or smoothed.isna().any(axis=None):
-        raise ValueError('hard and smoothed must have a value for each measure and shared seed, got empty cells')
+        raise ValueError(f'baseline and changed must share seeds, each once, got {got}')
+    baseline, changed = (table.loc[seeds] for table in tables)
+    if baseline.isna().any(axis=None) or changed.isna().any(axis=None):
+        raise ValueError('baseline and changed must have a value for each measure and shared seed, got empty cells')
     rows = []
     for measure in measures:
-        difference, low, high = paired_difference(smoothed[measure], hard[measure])
-        rows.append(dict(hard=hard[measure].mean(), smoothed=smoothed[measure].mean(), difference=difference,
+        difference, low, high = paired_difference(changed[measure], baseline[measure])
+        rows.append(dict(baseline=baseline[measure].mean(), changed=changed[measure].mean(), difference=difference,
                          low=low, high=high, pairs=len(seeds)))
     table = pd.DataFrame(rows, index=list(measures))
     return table.assign(verdict=_decided(table.low, table.high, 'higher', 'lower'))
@@ -154,6 +154,14 @@ def readable(table:pd.DataFrame, # from `compare`
                      'training time': f'× {row.cpu_seconds/base.cpu_seconds:.2f}' if is_timed else ''})
     shown = pd.DataFrame(rows, index=table.index)
     return shown if shown['training time'].any() else shown.drop(columns='training time')
+
+
+def readable_pairs(pairs:pd.DataFrame, # from `compare_pairs`, of measures that are shares
+                  )->pd.DataFrame: # both means in percent, the difference in points, verdict and seeds
+    "A table of `compare_pairs` as a reader wants it."
+    differences = [_with_interval(row.difference, row.low, row.high, '+') for _, row in pairs.iterrows()]
+    means = (100*pairs[['baseline', 'changed']]).round(1).rename(columns='{}, %'.format)
+    return means.assign(**{'difference, points': differences, 'verdict': pairs.verdict, 'seeds': pairs.pairs})
 
 # %% ../nbs/08_state_of_the_art.ipynb #0ac7ef67
 def power(difference:float, # the true difference of two recipes

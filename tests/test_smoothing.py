@@ -294,7 +294,7 @@ def test_pairs_are_those_of_scipys_paired_test():
     hard, smoothed = runs([1, 2, 3, 9], .70, .69, .71, 0), runs([3, 1, 2], .74, .71, .72)
     table = compare_pairs(hard, smoothed)
     low, high = ttest_rel([.71, .72, .74], [.70, .69, .71]).confidence_interval(.95)
-    assert np.allclose(table.loc['accuracy', ['hard', 'smoothed', 'difference', 'low', 'high', 'pairs']].astype(float),
+    assert np.allclose(table.loc['accuracy', ['baseline', 'changed', 'difference', 'low', 'high', 'pairs']].astype(float),
                        [.70, .72333333, .02333333, low, high, 3])
     assert np.isclose(table.loc['nll', 'difference'], 2*.02333333)
     assert set(table.verdict) == {'cannot tell'}
