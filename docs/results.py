@@ -152,14 +152,11 @@ def beside_the_notes(found, unit, say):
 
 def figure(found, name):
     "A cell with the accuracies of some recipes, a dot for each seed."
-    means = [mean_and_range(group.runs.accuracy) for group in found]
     labels = [(group.label(partial(say, language='en')), group.label(partial(say, language='zh')), group.colour)
               for group in found]
-    told_en = '; '.join(f'{en} {mean}' for (en, *_), mean in zip(labels, means))
-    told_zh = '；'.join(f'{zh} {mean}' for (_, zh, _), mean in zip(labels, means))
     return shown(plot_runs([group.runs for group in found], labels,
-                           f'Validation accuracy on {name}, a dot for each seed: {told_en}.',
-                           f'{name} 上的验证准确率，每个种子一个点：{told_zh}。', size=(8, .8 + .42*len(found))))
+                           f'Validation accuracy on {name}, a dot for each seed, means',
+                           f'{name} 上的验证准确率，每个种子一个点，均值', size=(8, .8 + .42*len(found))))
 
 
 def shown(still):

@@ -26,10 +26,11 @@ def read_catalogue(text:str, # of a gettext catalogue, a .po file; it needs no c
 
 # %% ../nbs/tools/catalogue.ipynb #a6d99ee4
 @cache
-def catalogue(name:str='sotalearn', # of the file, or 'api': docstrings and the comments beside parameters
+def catalogue(name:str='sotalearn', # of the file, or 'api' or 'chapters': what stands beside the code, and in chapters
+              context:str='', # as for `read_catalogue`
              )->dict: # {English: Chinese}
     "The sentences of a catalogue of the course."
-    return read_catalogue((files('sotalearn')/_PLACE/f'{name}.po').read_text(encoding='utf-8'))
+    return read_catalogue((files('sotalearn')/_PLACE/f'{name}.po').read_text(encoding='utf-8'), context)
 
 
 def _pattern(words):

@@ -8,7 +8,7 @@ __all__ = ['chinese_font', 'StillFigure', 'picture_row', 'plot_bars']
 # %% ../nbs/tools/figures.ipynb #8a88bc1a
 import sys
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -48,12 +48,6 @@ def chinese_font():
                   '(Debian and Ubuntu: sudo apt install fonts-noto-cjk), and restart the kernel.'), file=sys.stderr)
     return found
 
-
-def _say_in(language):
-    "A function of (English, Chinese) that returns the text a figure in `language` shows."
-    chinese = language == 'zh' and chinese_font()
-    return lambda en, zh: zh if chinese else en
-
 # %% ../nbs/tools/figures.ipynb #2210d456
 def _without_tex(axis):
     "Let a logarithmic axis say 10 and 100: no text of a figure is read as TeX."
@@ -64,7 +58,8 @@ def _without_tex(axis):
 
 def _drawn(draw, language, size):
     "The figure that `draw` draws in `language`, as a PIL image with two dots for a CSS pixel."
-    fonts = [chinese_font()] if language == 'zh' and chinese_font() else []
+    spoken = language if language != 'zh' or chinese_font() else 'en'           # what no font has cannot be shown
+    fonts = [chinese_font()] if spoken == 'zh' else []
     style = {'font.family': ['DejaVu Sans', *fonts], 'font.size': 9, 'axes.unicode_minus': False,
              'text.parse_math': False,                              # a class may be named $1$
              'axes.spines.top': False, 'axes.spines.right': False,
@@ -72,7 +67,7 @@ def _drawn(draw, language, size):
     with mpl.rc_context(style):
         fig = Figure(figsize=size, dpi=192, layout='constrained')
         canvas = FigureCanvasAgg(fig)
-        draw(fig, _say_in(language))
+        draw(fig, partial(say, language=spoken))
         for ax in fig.axes: list(map(_without_tex, (ax.xaxis, ax.yaxis)))
         canvas.draw()
     return Image.frombuffer('RGBA', canvas.get_width_height(), canvas.buffer_rgba()).convert('RGB')

@@ -8,23 +8,19 @@ __all__ = ['twins', 'pieces', 'code_in', 'chinese_of', 'output_in', 'table_in', 
 # %% ../nbs/tools/languages.ipynb #8f8618c4
 import ast, html, io, re, tokenize
 from functools import cache
-from importlib.resources import files
 from inspect import cleandoc
 from itertools import accumulate
 
-from .catalogue import catalogue, in_chinese, read_catalogue, running_shell
+from .catalogue import catalogue, in_chinese, running_shell
 from .settings import say
 
 # %% ../nbs/tools/languages.ipynb #d4a090fb
-_PLACE = 'locale/zh_CN/LC_MESSAGES/chapters.po'
-
-
 @cache
 def twins(kind:str, # 'comment', 'docstring', 'sentence', 'label' or 'output'
          )->dict: # {English: Chinese}
     "The entries of one kind; for comments and docstrings those from behind the chapters, too."
     behind = {**catalogue(), **catalogue('api')} if kind in ('comment', 'docstring') else {}
-    return behind | read_catalogue((files('sotalearn')/_PLACE).read_text(encoding='utf-8'), kind)
+    return behind | catalogue('chapters', kind)
 
 
 @cache

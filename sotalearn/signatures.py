@@ -7,7 +7,6 @@ __all__ = ['Parameter', 'parameters', 'explained', 'commented_signature', 'show_
 
 # %% ../nbs/tools/signatures.ipynb #0b85223f
 import inspect, re, sys
-from functools import cache
 from typing import NamedTuple
 
 from fastcore.docments import docments
@@ -58,18 +57,13 @@ def _default(default):
     return getattr(default, '__qualname__', None) or repr(default)
 
 # %% ../nbs/tools/signatures.ipynb #3c1a9e03
-@cache
-def _explanations():
-    "{English: Chinese} of docstrings and comments."
-    return {**twins('docstring'), **twins('comment')}
-
-
 def explained(text:str, # a docstring, or the comment beside a parameter
               language:str=None, # 'en' or 'zh'; the learner's by default
              )->str: # as it is where it has no twin
     "What the reference says, in the reader's language."
     if (language or reader_language()) != 'zh': return text
-    return _explanations().get(inspect.cleandoc(text), text)
+    english = inspect.cleandoc(text)
+    return twins('comment').get(english) or twins('docstring').get(english, text)
 
 # %% ../nbs/tools/signatures.ipynb #fd9b4655
 def commented_signature(obj, # a function, a method or a class

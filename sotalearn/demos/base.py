@@ -6,7 +6,7 @@
 __all__ = ['MOST_FILE_BYTES', 'Demo', 'demo']
 
 # %% ../../nbs/demos/base.ipynb #db000004
-import base64, html, io, itertools, json, reprlib, sys, threading, uuid
+import html, io, itertools, json, reprlib, sys, threading, uuid
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial, wraps
@@ -16,13 +16,12 @@ import anywidget
 import traitlets
 from PIL import Image
 
-import sotalearn
 from ..checks import check_choice
 from .controls import Choice, Slider
 from .page import CSS_DPI, Layout, Page
 from .pictures import own_pictures
 from ..settings import LANGUAGES, say, settings
-from ..stored import player, still, stored_languages
+from ..stored import SCRIPT, player, still, stored_languages, text_of
 
 # %% ../../nbs/demos/base.ipynb #db000008
 _DENSITIES = (1, 2)                # dots for a CSS pixel: the page asks for those of its screen
@@ -42,7 +41,6 @@ _WORDS = dict(
          'Jupyter 没有回应，新的图要等一等；看过的图仍然可用。'),
     gone=('New pictures need a kernel: run this cell again. Those seen before still work.',
           '新的图需要内核：请重新运行这个单元格。看过的图仍然可用。'))
-_SCRIPT = Path(sotalearn.__file__).parent/'demos'/'demo.js'
 
 
 def _sentence(error):
@@ -60,7 +58,7 @@ def _forget_shown():
         if 'class="sotalearn-demo"' in output.bundle.get('text/html', ''): del output.bundle['text/html']
 
 
-def _in_dots(layout): return [round(inches*CSS_DPI) for inches in layout.size]
+def _in_dots(size): return [round(inches*CSS_DPI) for inches in size]
 
 
 class _Value(traitlets.TraitType):
@@ -86,7 +84,7 @@ class Demo(anywidget.AnyWidget):
     Every control is a trait (`demo.t = .3`, `demo.observe(…, 't')`, `link((demo, 't'), (slider, 'value'))`), and
     `HBox([demo, …])` shows it. Shown by itself it gives HTML that also plays without a kernel."""
 
-    _esm = _SCRIPT
+    _esm = SCRIPT
     _ipython_display_ = None      # ipywidgets 7 has one, which would keep IPython from asking for the HTML
     spec = traitlets.Dict().tag(sync=True)
     note = traitlets.Unicode().tag(sync=True)      # the last sentence about a value that was not allowed
@@ -223,11 +221,6 @@ class Demo(anywidget.AnyWidget):
         self._coming[f'{label} {at + 1}' if label in self._coming else label] = bytes(buffers[0])
         if at == of - 1: self.use(self._coming)
 
-    def _opened(self, content, buffers):
-        "Answer the page that sent a file: what is wrong with it, if anything is."
-        try: self._open(content, buffers)
-        except Exception as e: self.send({'opened': False, 'error': _sentence(e)})
-
     # ------------------------------------------------------------ the page's questions
 
     def set_state(self, sync_data):
@@ -236,10 +229,12 @@ class Demo(anywidget.AnyWidget):
         if isinstance(sync_data, dict): super().set_state({k: v for k, v in sync_data.items() if k not in ours})
 
     def _answer(self, content, buffers):
-        "Send the picture that the page asks for, or the sentence why not."
+        "Send the picture that the page asks for, or take the file that it sends; or the sentence why not."
         reply, data = {}, None
         try:
-            if isinstance(content, dict) and 'open' in content: return self._opened(content, buffers)
+            if isinstance(content, dict) and 'open' in content:
+                reply['opened'] = False                 # `use` says so if all went well
+                return self._open(content, buffers)
             if not isinstance(content, dict) or not {'ask'} <= set(content) <= {'ask', 'density', 'narrow'}:
                 raise ValueError(f'a message must be {{"ask": values, "density": dots}}, got {reprlib.repr(content)}')
             values, density = self._check(content['ask']), content.get('density', max(_DENSITIES))
@@ -257,7 +252,7 @@ class Demo(anywidget.AnyWidget):
 
     def _spec(self, language, controls=None):
         in_its = partial(say, language=language)
-        return dict(id=self._id, language=language, size=_in_dots(self._layout), narrow=_in_dots(self._narrow),
+        return dict(id=self._id, language=language, size=_in_dots(self.size), narrow=_in_dots(self._narrow.size),
                     controls=[control.spec(in_its, [*self._own]) for control in controls or self.controls],
                     values=self.values,
                     note=self.note,
@@ -274,8 +269,8 @@ class Demo(anywidget.AnyWidget):
         return [dict(zip(names, point)) for point in ([nearest(control) for control in controls], *points)]
 
     def _stored_pictures(self, controls, budget, method, layouts, **which):
-        """The pictures that play without a kernel: {name: (WebP bytes, alt text)}, the present one first, those for a
-        phone with an n before their names; and their dots for a CSS pixel.
+        """The pictures that play without a kernel: {name: (WebP as base64 text, alt text)}, the present one first,
+        those for a phone with an n before their names; and their dots for a CSS pixel.
 
         They take at most `budget` bytes: the quality is lowered, and in the end only the present picture is left."""
         wanted = {'n'*narrow + self.name_of(**values): (values, narrow) for narrow in layouts
@@ -284,12 +279,11 @@ class Demo(anywidget.AnyWidget):
                                 self._words(values, **which)) for values, narrow in wanted.values()])
 
         def encode(picture, density, quality):
-            buffer, scale = io.BytesIO(), density/max(_DENSITIES)
+            scale = density/max(_DENSITIES)
             if scale < 1: picture = picture.resize([round(scale*side) for side in picture.size])
-            picture.save(buffer, 'webp', quality=quality, method=method)
-            return buffer.getvalue()
+            return text_of(picture, 'webp', quality=quality, method=method)
 
-        def cost(encoded): return sum(len(o) for o in encoded)/len(encoded)*4/3*len(pictures) + 300*len(pictures)
+        def cost(encoded): return (sum(map(len, encoded))/len(encoded) + 300)*len(pictures)
 
         some = pictures[::max(1, len(pictures)//3)]
         with ThreadPoolExecutor(2) as pool:           # encoding leaves Python's lock, so two at a time are faster
@@ -300,11 +294,13 @@ class Demo(anywidget.AnyWidget):
                 if cost(encoded) <= budget: return dict(zip(wanted, zip(encoded, alts))), density
         return {next(iter(wanted)): (encode(pictures[0], 2, 30), alts[0])}, 2
 
-    def _covered(self, language):
-        "The cover as the bytes of a WebP, its alt text, and its size in inches."
-        still, buffer = self._cover(language), io.BytesIO()
-        still.pictures[language].save(buffer, 'webp', quality=82)
-        return buffer.getvalue(), still.alt[language], still.size
+    def _present(self, language, controls):
+        "What a reader sees who cannot play the form: the cover or its first picture, as a PIL image; words; inches."
+        if self._cover:
+            shown = self._cover(language)
+            return shown.pictures[language], shown.alt[language], shown.size
+        which, values = dict(language=language, stored=self._stands_in), self._stored_values(controls)[0]
+        return self._drawing(values, max(_DENSITIES), **which), self._words(values, **which), self.size
 
     def _form(self, language, hidden, controls, **how):
         "The HTML of the demo in one language, in one line."
@@ -315,16 +311,17 @@ class Demo(anywidget.AnyWidget):
         except Exception as e:
             spec |= dict(failed=True, note=_sentence(e))
             found = {}
-        (first, alt), *_ = (*found.values(), (b'', spec['note']))
+        (first, alt), *_ = (*found.values(), ('', spec['note']))
         size = self.size
-        if self._cover and found: first, alt, size = self._covered(language)
+        if self._cover and found:
+            cover, alt, size = self._present(language, controls)
+            first = text_of(cover, 'webp', quality=82)
         alt = html.escape(' '.join(alt.split()))
-        data = lambda picture: base64.b64encode(picture).decode()
-        size = 'width="{}" height="{}"'.format(*(round(inches*CSS_DPI) for inches in size))
-        shown = (f'<img src="data:image/webp;base64,{data(first)}" lang="{language}" {size} alt="{alt}" '
+        size = 'width="{}" height="{}"'.format(*_in_dots(size))
+        shown = (f'<img src="data:image/webp;base64,{first}" lang="{language}" {size} alt="{alt}" '
                  f'style="max-width: 100%; height: auto">' if found else f'<p role="alert">{alt}</p>')
         # the first picture is in the page already
-        pictures = {name: dict(alt=alt, data=data(picture) if picture is not first else None)
+        pictures = {name: dict(alt=alt, data=picture if picture is not first else None)
                     for name, (picture, alt) in found.items()}
         told = json.dumps(dict(spec=spec, pictures=pictures), ensure_ascii=False).replace('<', '\\u003c')
         return (f'<div lang="{language}"{" hidden" if hidden else ""} class="sotalearn-demo">{shown}'
@@ -349,25 +346,18 @@ class Demo(anywidget.AnyWidget):
         layouts = [False, True] if self._narrow.size != self.size else [False]
         return dict(controls=self.controls, budget=_STORED_BYTES//len(languages), method=2, layouts=layouts)
 
-    def _still(self, language, controls, **how):
-        "The cover or the form's first picture, for readers who show no HTML: type, base64 text, words, inches across."
-        if self._cover:
-            shown = self._cover(language)
-            return *still(shown.pictures[language]), shown.alt[language], shown.size[0]
-        which = dict(language=language, stored=self._stands_in)
-        values = self._stored_values(controls)[0]
-        return *still(self._drawing(values, max(_DENSITIES), **which)), self._words(values, **which), self.size[0]
-
     # The HTML finds the widget by itself, and unlike a widget's own output it outlives the kernel.
     def _repr_mimebundle_(self, include=None, exclude=None):
         _forget_shown()
         stored = stored_languages()
-        try: kind, picture, alt, across = self._still((stored or [self.language])[0], **self._richness(stored))
+        rich = self._richness(stored)
+        try: shown, alt, size = self._present((stored or [self.language])[0], rich['controls'])
         except Exception: return {'text/plain': repr(self), 'text/html': self.html(stored)}
-        words = {kind: dict(alt=alt, width=round(across*CSS_DPI))}
+        kind, picture = still(shown)
+        words = {kind: dict(alt=alt, width=_in_dots(size)[0])}
         if not stored: return {'text/plain': repr(self), kind: picture, 'text/html': self.html()}, words
-        told = {each: {'text/html': self._form(each, False, **self._richness(stored))} for each in stored}
-        for each in stored[1:]: told[each]['text/plain'] = self._still(each, **self._richness(stored))[2]
+        told = {each: {'text/html': self._form(each, False, **rich)} for each in stored}
+        for each in stored[1:]: told[each]['text/plain'] = self._present(each, rich['controls'])[1]
         return {'text/plain': alt, kind: picture}, {**words, 'languages': told}
 
     def __repr__(self):

@@ -8,17 +8,16 @@ __all__ = ['mixup_demo', 'alpha_demo']
 # %% ../../nbs/demos/mixup.ipynb #dm000004
 import os
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
 from scipy.special import beta, betaincinv
 
 from .base import Demo, Slider, demo
-from .pictures import EXAMPLES, class_names, imagenette_pictures, own_pictures, square, toynette_pictures
+from .pictures import EXAMPLES, imagenette_pictures, own_pictures, square, toynette_pictures
+from .plots import class_names
 from ..colours import COLOURS
 from ..mixup import blend, one_hot, weight_facts
-from ..settings import LANGUAGES, say
 from ..toynette import CLASSES
 
 # %% ../../nbs/demos/mixup.ipynb #dm000008
@@ -46,8 +45,7 @@ def _code(a, b, t): return f'blend({a}, {b}, {t:.2f})\n= {t:.2f}*{a} + {1 - t:.2
 
 def _told(pair, t):
     "What is blended and what its target is, in English and in Chinese."
-    (a, b), (a_zh, b_zh) = ([class_names(pair.classes, partial(say, language=language))[i] for i in pair.at]
-                              for language in LANGUAGES)
+    (a, a_zh), (b, b_zh) = class_names(pair.classes[i] for i in pair.at)
     at, rest = pair.at, 1 - t
     return (f'A {a} and a {b} blended: {t:.2f} of the {a}, {rest:.2f} of the {b}. '
             f'The target is {t:.2f} at index {at[0]}, {rest:.2f} at index {at[1]} and 0 elsewhere.',
@@ -70,8 +68,8 @@ def mixup_demo(pictures=None, # two class names of Toynette, or two of your own:
           stand_in=bool(photographs), own=2)
     def frame(page, t):
         pair = page.once(_pair, page.own or (drawn if page.stored or not photographs else photographs))
-        names, (x_a, x_b), (y_a, y_b) = class_names(pair.classes, page.say), pair.pictures, pair.targets
-        a, b = pair.at
+        (a, b), (x_a, x_b), (y_a, y_b) = pair.at, pair.pictures, pair.targets
+        names = [page.say(*name) for name in class_names(pair.classes)]
         colours = [{a: first, b: second}.get(i, COLOURS['baseline']) for i in range(len(names))]
         factors = f'{t:.2f} ×', f'+ {1 - t:.2f} ×'
         titles = [f'{factor} {names[i]}' if page.narrow else names[i] for factor, i in zip(factors, pair.at)]

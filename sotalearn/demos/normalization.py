@@ -118,10 +118,7 @@ def training_figure()->StillFigure:
     "The accuracy of every measured run on Imagenette-160 with and without normalization."
     labels = [('raw', '未归一化', COLOURS['baseline']), ('normalized', '归一化', COLOURS['normalization'])]
     tables = [measured_runs(normalize=on) for on in (False, True)]
-    means = [f'{100*table.accuracy.mean():.1f} %' for table in tables]
-    en = '; '.join(f'{label[0]} {mean}' for label, mean in zip(labels, means))
-    zh = '；'.join(f'{label[1]} {mean}' for label, mean in zip(labels, means))
-    return plot_runs(tables, labels, f'Accuracy of every run, means: {en}.', f'每次训练的准确率，均值：{zh}。'.replace(' %', '%'))
+    return plot_runs(tables, labels, 'Accuracy of every run, means', '每次训练的准确率，均值')
 
 
 _INPUTS = {

@@ -66,7 +66,7 @@ def batch_figure(dls, # fastai DataLoaders, as `get_dls` gives them
 # %% ../../nbs/demos/plots.ipynb #9eef8175
 def plot_runs(runs:list, # of DataFrames with a column `accuracy` in [0, 1], one a group
               labels:list, # of (English, Chinese, colour), one a group
-              en:str, # the alt text
+              en:str, # opens the alt text, which goes on with the means
               zh:str, # the same in Chinese
               size:tuple=(6, 1.9), # width and height in inches
              )->StillFigure:
@@ -83,7 +83,10 @@ def plot_runs(runs:list, # of DataFrames with a column `accuracy` in [0, 1], one
                xlabel=say('validation accuracy, %', '验证准确率（%）'))
         ax.margins(x=.15)
 
-    return StillFigure(draw, en, zh, size=size)
+    means = [f'{100*group.accuracy.mean():.1f} %' for group in runs]
+    told_en = '; '.join(f'{label[0]} {mean}' for label, mean in zip(labels, means))
+    told_zh = '；'.join(f'{label[1]} {mean}' for label, mean in zip(labels, means)).replace(' %', '%')
+    return StillFigure(draw, f'{en}: {told_en}.', f'{zh}：{told_zh}。', size=size)
 
 # %% ../../nbs/demos/plots.ipynb #91fad3b2
 def _mean_of(result, name):

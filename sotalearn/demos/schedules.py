@@ -152,12 +152,7 @@ def leak_figure(fifths:dict, # {splitter: DataFrame of its runs}, of 'folders', 
                )->StillFigure:
     "The accuracy of every run of one schedule, by the way its validation pictures were chosen."
     labels = [_FIFTHS[splitter] for splitter in fifths]
-    means = [f'{100*rows.accuracy.mean():.1f} %' for rows in fifths.values()]
-    en = '; '.join(f'{label[0]} {mean}' for label, mean in zip(labels, means))
-    zh = '；'.join(f'{label[1]} {mean}' for label, mean in zip(labels, means))
-    return plot_runs(list(fifths.values()), labels, f'Validation accuracy, means: {en}.',
-                     f'验证准确率，均值：{zh}。'.replace(' %', '%'),
-                     size=(6.5, 2.4))
+    return plot_runs(list(fifths.values()), labels, 'Validation accuracy, means', '验证准确率，均值', size=(6.5, 2.4))
 
 # %% ../../nbs/demos/schedules.ipynb #469381fd
 _WAYS = dict(full=('pretrained, full size at once', '预训练，直接用大图', COLOURS['baseline']),
@@ -170,8 +165,4 @@ def transfer_figure(transfers, # DataFrame with a row for each run: its `way` an
                    )->StillFigure:
     "The accuracy of every run of the transfer experiment, by the way it was trained."
     runs = [transfers[transfers.way == way] for way in _WAYS]
-    means = [100*rows.accuracy.mean() for rows in runs]
-    en = '; '.join(f'{name} {mean:.1f} %' for (name, *_), mean in zip(_WAYS.values(), means))
-    zh = '；'.join(f'{name} {mean:.1f}%' for (_, name, _), mean in zip(_WAYS.values(), means))
-    return plot_runs(runs, list(_WAYS.values()), en=f'Accuracy on the second task: {en}.', zh=f'第二个任务上的准确率：{zh}。',
-                     size=(6.5, 2.8))
+    return plot_runs(runs, list(_WAYS.values()), 'Accuracy on the second task', '第二个任务上的准确率', size=(6.5, 2.8))

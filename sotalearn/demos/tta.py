@@ -7,15 +7,15 @@ __all__ = ['tta_demo']
 
 # %% ../../nbs/demos/tta.ipynb #dt000004
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import torch
 
 from .base import Choice, Demo, Slider, demo
-from .pictures import class_names, is_imagenette, own_pictures
+from .pictures import is_imagenette, own_pictures
+from .plots import class_names
 from ..colours import COLOURS
-from ..settings import LANGUAGES, say
 from ..tta import (MeasuredViews, _batches, _model_of, _shown, average_views, crop_box, has_bf16,
                            measure_views)
 
@@ -192,7 +192,7 @@ def tta_demo(learn=None, # a trained fastai Learner; without it one of Toynette 
     views = len(measured.probs) - 1
     if views < _MOST: raise ValueError(f'measured must have {_MOST} augmented views, got {views}')
     examples, limits, items = _Examples(learn, measured), _accuracy_limits(measured), len(measured.targets)
-    names = [class_names(learn.dls.vocab, partial(say, language=spoken)) for spoken in LANGUAGES]
+    names = [*zip(*class_names(learn.dls.vocab))]
     picture = Choice('image', ('picture', '图片'), _options(examples.found, names), own=True)
     green, grey, ink = (COLOURS[name] for name in ('tta', 'baseline', 'ink'))
     ticks = {k: f'{k}\n{measured.seconds[k]:.1f} s' for k in range(0, _MOST + 1, 2)}

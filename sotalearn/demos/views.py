@@ -9,8 +9,8 @@ __all__ = ['crops_figure', 'gains_figure', 'recipes_figure', 'rivals_figure']
 import numpy as np
 from matplotlib.patches import Rectangle
 
+from .plots import class_names
 from ..figures import COLOURS, StillFigure
-from ..toynette import CHINESE_NAMES
 from ..tta import crop_box, share_kept
 
 # %% ../../nbs/demos/views.ipynb #33fe9b7f
@@ -18,8 +18,7 @@ def crops_figure(drawn:list, # of (label, PIL picture, box of the object): what 
                 )->StillFigure:
     "Pictures with their centre crop and their object, and how much of it the crop keeps."
     kept = [share_kept(box, crop_box(picture.size)) for _, picture, box in drawn]
-    english = [label.replace('_', ' ') for label, *_ in drawn]
-    chinese = [CHINESE_NAMES[label] for label, *_ in drawn]
+    english, chinese = zip(*class_names(label for label, *_ in drawn))
 
     def draw(fig, say):
         axes = fig.subplots(1, len(drawn), squeeze=False)[0]

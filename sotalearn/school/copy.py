@@ -167,12 +167,6 @@ def _with_linked(paths):
     return found
 
 
-def _place_of(source):
-    "Where a notebook stands in the copy: as in the course."
-    course = course_folder('chapters')
-    return source.relative_to(course) if source.is_relative_to(course) else Path(source.name)
-
-
 def _fingerprint(text):
     "A digest of what a reader sees of a notebook: sources and outputs, not the metadata that Jupyter adds by itself."
     try:
@@ -323,20 +317,18 @@ def write_copy(folder:str, # a path; made if it is not there, and given a settin
     if folder.exists() and not folder.is_dir():
         raise ValueError(f'folder must be a directory or not exist yet, got the file {str(folder)!r}')
     folder.mkdir(parents=True, exist_ok=True)
-    copy, done = _Copy(folder), {}
-    for source in sources or _with_linked(chapters()):
-        place = _place_of(Path(source))
+    copy, done, course = _Copy(folder), {}, course_folder('chapters')
+    for source in map(Path, sources or _with_linked(chapters())):
+        place = source.relative_to(course) if source.is_relative_to(course) else Path(source.name)
         nb = in_language(nbformat.read(source, as_version=4), language, machinery=len(place.parts) > 1)
         close_answers(nb, language)
         text = nbformat.writes(nb) + '\n'
-        name, what = copy.publish(folder/place, text)
-        done[name] = what
+        done.update([copy.publish(folder/place, text)])
         # Jupyter plays stored outputs only in a signed notebook; unsigned ones show a still picture.
         with suppress(Exception): NotebookNotary().sign(nbformat.reads(text, as_version=4))
     for source in chapters()[1:] if clean else ():
         nb = recall_edition(nbformat.read(source, as_version=4), language)
-        name, what = copy.publish(folder/RECALL/source.name, nbformat.writes(nb) + '\n')
-        done[name] = what
+        done.update([copy.publish(folder/RECALL/source.name, nbformat.writes(nb) + '\n')])
     _remember_language(folder/SETTINGS_FILE, language)
     copy.save()
     return done

@@ -268,14 +268,11 @@ def _listener():
     "A widget without a face, through which the page tells this kernel of the guesses in its fields."
     import anywidget
 
-    class Listener(anywidget.AnyWidget):
-        _esm = _SCRIPT
+    class Listener(anywidget.AnyWidget): _esm = _SCRIPT
 
-        def __init__(self):
-            super().__init__()
-            self.on_msg(lambda _, told, buffers: keep_guesses(told.get('guesses') if isinstance(told, dict) else {}))
-
-    return Listener()
+    listener = Listener()
+    listener.on_msg(lambda _, told, buffers: keep_guesses(told.get('guesses') if isinstance(told, dict) else {}))
+    return listener
 
 
 def listen():
@@ -293,8 +290,7 @@ class GuessCount:
 
     def text(self)->tuple: # (English, Chinese)
         values = self.values()
-        if values['made']: return sentence('guesses_some', **values)
-        return sentence('guesses_none', total=values['total'])
+        return sentence('guesses_some' if values['made'] else 'guesses_none', **values)
 
     def __repr__(self): return say(*self.text())
 

@@ -38,22 +38,10 @@ def _shown(x):
     return re.sub(r'\s+', ' ', text) + (f' shape {values.shape}' if values.ndim > 1 else '')
 
 
-def _amount(x):
-    "How much there is to read in an input."
-    values = _values(x)
-    if isinstance(values, tuple): return sum(map(_amount, values))
-    return len(str(x)) if values is None else values.size
-
-
-def _size(args):
-    "What sorts inputs from the smallest to the largest: how much there is to read, then how large the numbers are."
-    arrays = [values for values in map(_values, args) if isinstance(values, np.ndarray)]
-    return sum(map(_amount, args)), float(sum(abs(values).sum() for values in arrays))
-
-
 def differs(given, expected)->tuple: # (English, Chinese)
     "None if `given` means the same as `expected`; otherwise why not."
     a, b = _values(given), _values(expected)
+    if b is None: return None if given == expected else sentence('other_numbers')      # such as a list of words
     if isinstance(b, tuple):
         is_one = a is None or not isinstance(a, tuple) and (not a.ndim or len(a) != len(b))
         if is_one: return sentence('things_asked', count=len(b))
@@ -64,12 +52,6 @@ def differs(given, expected)->tuple: # (English, Chinese)
     if a.shape != b.shape: return sentence('other_shape', given=str(a.shape), wanted=str(b.shape))
     if not np.isnan(b).any() and np.isnan(a).any(): return sentence('nan')
     return None if np.allclose(a, b, rtol=1e-4, atol=1e-5, equal_nan=True) else sentence('other_numbers')
-
-
-def _changed(after, before):
-    "Is an argument another one after the call?"
-    if _values(before) is not None: return differs(after, before) is not None
-    return bool(after != before)
 
 # %% ../../../nbs/tools/judges.ipynb #fc1b0e02
 SECONDS = 3         # a learner's function may take for all cases together; a right one takes some milliseconds
@@ -112,7 +94,7 @@ class FunctionJudge:
     "Judges a learner's function on hidden cases."
     parameters: tuple # the names of its arguments, for messages; their number is checked
     reference: Callable # what the function should do; None where several outputs are right
-    cases: Callable # returns a list of argument tuples
+    cases: Callable # returns a list of argument tuples, the smallest first
     mistakes: dict = field(default_factory=dict) # name of a sentence → a wrong way that people go
     verify: Callable = None # for these, takes the arguments, the output and the task, returns what is wrong or None
 
@@ -123,7 +105,7 @@ class FunctionJudge:
 
     def __call__(self, function, task)->Message:
         self._check_signature(function)
-        cases = sorted(self.cases(), key=_size)
+        cases = self.cases()
         told = isolated(lambda: self._try(function, cases, task), SECONDS)
         if told.get('end') == 'time': return Message(sentence('too_slow', seconds=SECONDS), False)
         if told.get('end') == 'died': return Message(sentence('process_ended'), False)
@@ -165,7 +147,7 @@ class FunctionJudge:
     def _fault(self, args, after, given, printed, task):
         "What is wrong with one output, as a text; None if it is right."
         if is_missing(given): return sentence('prints_only' if printed.strip() else 'returns_nothing')
-        if any(map(_changed, after, args)): return self._with_input(sentence('changes_input'), args)
+        if any(map(differs, after, args)): return self._with_input(sentence('changes_input'), args)
         if self.verify: why, expected = self.verify(args, given, task), ()
         else:
             wanted = self.reference(*copy.deepcopy(args))
@@ -186,7 +168,7 @@ class ValueJudge:
     "Judges numbers. Its task has praise, and a sentence `otherwise` for any other answer: never just that it is wrong."
     expected: list # of floats
     mistakes: dict # name of a sentence → a wrong answer that people give, or a function that tells it from the floats
-    otherwise: Callable # what goes into the gaps of the sentence `otherwise`, from the list of floats
+    otherwise: Callable # what goes into the gaps of its sentences, from the list of floats
     tolerance: float = .005 # how far each number may be off
 
     @property
@@ -200,7 +182,8 @@ class ValueJudge:
         given = numbers(answer, len(self.expected))
         if self._is(given, self.expected): return task.right()
         for name, wrong in self.mistakes.items():
-            if wrong(given) if callable(wrong) else self._is(given, wrong): return task.wrong(name)
+            if wrong(given) if callable(wrong) else self._is(given, wrong):
+                return task.wrong(name, **self.otherwise(given))
         return task.wrong('otherwise', **self.otherwise(given))
 
 # %% ../../../nbs/tools/judges.ipynb #2cfe6e5c

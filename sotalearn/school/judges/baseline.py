@@ -6,8 +6,6 @@
 __all__ = ['JUDGES']
 
 # %% ../../../nbs/questions/02_baseline.ipynb #b8beecdc
-import math
-
 import ast, math
 
 from .base import ListingJudge, ValueJudge, call_of, keywords, named
@@ -33,15 +31,10 @@ def _baseline(tree, task):
 JUDGES['fix_baseline'] = ListingJudge(_baseline)
 
 # %% ../../../nbs/questions/02_baseline.ipynb #93f09150
-def _probability(v):
-    loss = v[0]
-    return dict(loss=loss, probability=math.exp(-min(max(loss, -50), 700)))
-
-
 JUDGES['untrained_loss'] = ValueJudge(
     [math.log(10)],
     dict(probability=[.1], share_wrong=[.9], base_10=[1.], base_2=[math.log2(10)], sign=[-math.log(10)], zero=[0.]),
-    _probability)
+    lambda v: dict(loss=v[0], probability=math.exp(-min(max(v[0], -50), 700))))
 
 # %% ../../../nbs/questions/02_baseline.ipynb #a15e1103
 JUDGES['seed_error'] = ValueJudge(

@@ -10,7 +10,6 @@ import math
 
 import numpy as np
 
-from ..answers import numbers
 from .base import FunctionJudge, ValueJudge, tensors
 
 JUDGES = {}
@@ -37,25 +36,18 @@ JUDGES['blend'] = FunctionJudge(('a', 'b', 't'), _blend, _pairs, dict(
     over_columns=lambda a, b, t: t*a + (1 - t)*b))
 
 # %% ../../../nbs/questions/06_mixup.ipynb #1b312983
-_MISTAKES = dict(            # name of a sentence → {index: share}, 0 elsewhere
-    swapped={2: .7, 7: .3}, too_far_left={1: .3, 6: .7}, too_far_right={3: .3, 8: .7}, larger_only={7: 1.},
-    both_whole={2: 1., 7: 1.}, half={2: .5, 7: .5})
+def _target(shares): return [shares.get(index, 0.) for index in range(10)]
 
 
-def _is_target(given, shares): return all(abs(value - shares.get(index, 0)) < .005 for index, value in enumerate(given))
+def _places(v): return [index for index, share in enumerate(v) if abs(share) > .005]
 
 
-def _judge_blended(answer, task):
-    given = numbers(answer, 10)
-    if _is_target(given, {2: .3, 7: .7}): return task.right()
-    for name, shares in _MISTAKES.items():
-        if _is_target(given, shares): return task.wrong(name)
-    if abs(sum(given) - 1) > .005: return task.wrong('total', total=sum(given))
-    places = [index for index, value in enumerate(given) if abs(value) > .005]
-    return task.wrong('shares') if set(places) <= {2, 7} else task.wrong('places', places=str(places))
-
-
-JUDGES['blended_target'] = _judge_blended
+JUDGES['blended_target'] = ValueJudge(
+    _target({2: .3, 7: .7}),
+    dict(swapped=_target({2: .7, 7: .3}), too_far_left=_target({1: .3, 6: .7}), too_far_right=_target({3: .3, 8: .7}),
+         larger_only=_target({7: 1.}), both_whole=_target({2: 1., 7: 1.}), half=_target({2: .5, 7: .5}),
+         total=lambda v: abs(sum(v) - 1) > .005, shares=lambda v: {*_places(v)} <= {2, 7}),
+    lambda v: dict(total=sum(v), places=str(_places(v))))
 
 # %% ../../../nbs/questions/06_mixup.ipynb #760bb14d
 JUDGES['hide_second'] = ValueJudge(

@@ -11,39 +11,23 @@ from collections import Counter
 from pathlib import Path
 
 from ...datasets import DATASETS, dataset_folder
-from ...recipes import epochs_of
+from ...recipes import pixels_seen
 from ..answers import Unreadable, is_missing, number, numbers, quote
 from ..quiz import Message
 from ..runs import baselines_of, measured, own_runs, recipe_in, runs_of
 from ..texts import join
+from .base import ValueJudge
 from ...settings import settings
 from ...toynette import CLASSES
 
 JUDGES = {}
 
 # %% ../../../nbs/questions/questionnaire.ipynb #8aa5fdca
-def _path(sizes): return ' → '.join(map(str, sizes)) + ' px'
-
-
-def _pixels(run):
-    "How many pixels training takes through the model for each image of the training set."
-    stages = recipe_in(run).schedule()
-    return sum(epochs*stage.size**2 for stage, epochs in zip(stages, epochs_of(stages)))
-
-
-def _shrinking(run):
-    "The sizes of a run whose stages do not grow; None for one that can be trained."
-    try: recipe_in(run)
-    except Unreadable as error:
-        sizes = re.search(r'got sizes ([\d, ]+)$', str(error.__cause__))
-        if not sizes: raise
-        return sizes[1].split(', ')
-
-
 def _compare(run, rivals, told, task):
     "The verdict of a run beside those without a schedule."
     gap = told['accuracy'] - 100*sum(measured(rival, 'accuracy') for rival in rivals)/len(rivals)
-    times = _pixels(run)*len(rivals)/sum(map(_pixels, rivals))
+    pixels, *theirs = (pixels_seen(recipe_in(one)) for one in (run, *rivals))
+    times = pixels*len(rivals)/sum(theirs)
     said = [task.say('against_one' if len(rivals) == 1 else 'against_several', gap=gap, n=len(rivals), **told)]
     if not .8 <= times <= 1.25: said.append(task.say('other_cost', times=times))
     return Message(join(*said, task.say('other_seeds')), True)
@@ -55,8 +39,10 @@ def _judge_resizing(answer, task):
     if not scheduled and is_missing(answer): raise task.unreadable('no_schedule')       # nobody has answered yet
     if not scheduled: return task.wrong('no_schedule')
     run = scheduled[-1]
-    if sizes := _shrinking(run): return task.wrong('not_growing', path=_path(sizes))
-    path = _path(stage.size for stage in recipe_in(run).schedule())
+    sizes = [*map(int, re.findall(r'\d+x(\d+)', run['stages'])), recipe_in({**run, 'stages': ''}).size]
+    path = ' → '.join(map(str, sizes)) + ' px'
+    if sizes != sorted(set(sizes)): return task.wrong('not_growing', path=path)
+    recipe_in(run)                                      # says what else may be wrong with its stages
     accuracy = measured(run, 'accuracy')
     if accuracy is None: return task.wrong('plan_only', path=path)
     if not 0 <= accuracy <= 1: return task.wrong('no_share', accuracy=accuracy)
@@ -69,33 +55,14 @@ def _judge_resizing(answer, task):
 JUDGES['q5'] = _judge_resizing
 
 # %% ../../../nbs/questions/questionnaire.ipynb #a1b3de46
-_MISTAKES = dict(            # name of a sentence → the target
-    wrong_place=[.92, .02, .02, .02, .02], one_hot=[0, 1, 0, 0, 0], ten_classes=[.01, .91, .01, .01, .01])
-
-
-def _close(given, wanted):
-    "Are numbers equal? Wide enough for bfloat16."
-    return all(abs(a - b) < 2.4e-3 for a, b in zip(given, wanted))
-
-
-def _judge_smoothed(answer, task):
-    given = numbers(answer, 5)
-    true, others = given[1], [value for index, value in enumerate(given) if index != 1]
-    if _close(given, [.02, .92, .02, .02, .02]): return task.right('good')
-    for name, target in _MISTAKES.items():
-        if _close(given, target): return task.wrong(name)
-    if _close([true], [.9]):
-        also = 'others_by_four' if _close(others, 4*[.025]) else 'others_whole' if _close(others, 4*[.1]) else None
-        return Message(join(task.say('own_share'), *([task.say(also)] if also else [])), False)
-    if abs(sum(given) - 1) > 5e-3: return task.wrong('total', total=sum(given))
-    if min(given) < 0: return task.wrong('negative')
-    if _close(given, 5*[.2]): return task.wrong('label_gone')
-    if given.index(max(given)) != 1: return task.wrong('largest')
-    if _close([true], [.92]): return task.wrong('others_uneven')
-    return task.wrong('otherwise', true=true)
-
-
-JUDGES['q13'] = _judge_smoothed
+JUDGES['q13'] = ValueJudge(
+    [.02, .92, .02, .02, .02],
+    dict(wrong_place=[.92, .02, .02, .02, .02], one_hot=[0, 1, 0, 0, 0], ten_classes=[.01, .91, .01, .01, .01],
+         others_by_four=[.025, .9, .025, .025, .025], others_whole=[.1, .9, .1, .1, .1],
+         own_share=lambda v: abs(v[1] - .9) < 2.4e-3, total=lambda v: abs(sum(v) - 1) > 5e-3,
+         negative=lambda v: min(v) < 0, label_gone=[.2]*5, largest=lambda v: v.index(max(v)) != 1,
+         others_uneven=lambda v: abs(v[1] - .92) < 2.4e-3),
+    lambda v: dict(total=sum(v), true=v[1]), tolerance=2.4e-3)          # wide enough for bfloat16
 
 # %% ../../../nbs/questions/questionnaire.ipynb #a216eb70
 def _count_folders(path):

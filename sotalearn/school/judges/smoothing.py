@@ -40,16 +40,11 @@ JUDGES['smooth_labels'] = FunctionJudge(('targets', 'n_classes', 'eps'), _smooth
     whole_eps=lambda targets, n_classes, eps: _with_share(targets, n_classes, eps, eps)))
 
 # %% ../../../nbs/questions/07_label_smoothing.ipynb #b7616869
-def _softmax(v):
-    gap = v[0]
-    return dict(gap=gap, probability=1/(1 + 9*math.exp(min(max(-gap, -700), 700))))
-
-
 JUDGES['optimal_logit'] = ValueJudge(
     [math.log(91)],
     dict(whole_eps=[math.log(9)], nine_tenths=[math.log(90)], base_10=[math.log10(91)], difference=[.9], ratio=[91.],
          not_relative=[math.log(.91)], sign=[-math.log(91)]),
-    _softmax)
+    lambda v: dict(gap=v[0], probability=1/(1 + 9*math.exp(min(max(-v[0], -700), 700)))))
 
 # %% ../../../nbs/questions/07_label_smoothing.ipynb #2dfde1e0
 JUDGES['repair_labels'] = ValueJudge(

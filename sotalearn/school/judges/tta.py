@@ -15,11 +15,9 @@ from .base import FunctionJudge, tensors
 JUDGES = {}
 
 # %% ../../../nbs/questions/05_test_time_augmentation.ipynb #4ef8dfea
-def _most_views(budget, one_pass): return max(0, int(budget//one_pass) - 1)
-
-
 JUDGES['choose_n'] = FunctionJudge(
-    ('budget', 'one_pass'), _most_views, lambda: [(5, 1), (1, 1), (2, 3), (20, 3), (60, 7), (61.5, 2.5)], dict(
+    ('budget', 'one_pass'), lambda budget, one_pass: max(0, int(budget//one_pass) - 1),
+    lambda: [(1, 1), (2, 3), (5, 1), (20, 3), (61.5, 2.5), (60, 7)], dict(
         rounded_up=lambda budget, one_pass: max(0, math.ceil(budget/one_pass) - 1) if budget % one_pass else None,
         no_plain_pass=lambda budget, one_pass: max(0, int(budget//one_pass)),
         not_whole=lambda budget, one_pass: max(0, budget/one_pass - 1),
@@ -33,13 +31,10 @@ def _probabilities():
     return tensors([(noise.dirichlet([.5]*classes, size=(views, n)),) for views, n, classes in shapes])
 
 
-def _vote(probs): return np.eye(probs.shape[-1])[probs.argmax(dim=-1).numpy()].mean(axis=0)
-
-
 JUDGES['average_views'] = FunctionJudge(('probs',), lambda probs: probs.mean(dim=0), _probabilities, dict(
     over_pictures=lambda probs: probs.mean(dim=1),
     over_classes=lambda probs: probs.mean(dim=-1),
     total=lambda probs: probs.sum(dim=0),
     maximum=lambda probs: probs.amax(dim=0),
-    vote=_vote,
+    vote=lambda probs: np.eye(probs.shape[-1])[probs.argmax(dim=-1).numpy()].mean(axis=0),
     first_only=lambda probs: probs[0]))
