@@ -132,6 +132,19 @@ def test_bf16_is_settled_by_the_machine(small):
     assert learn.recipe.bf16 == learn.way.bf16 in (True, False)
 
 
+def test_more_threads_that_are_not_worth_it_are_not_taken_later_either(small, tmp_path, monkeypatch):
+    "Two are faster here, but not by a tenth: one thread trains, from the first batch to the last."
+    found = [Timing(Way(threads, False, True), seconds) for threads, seconds in ((1, .01), (2, .0095))]
+    monkeypatch.setattr(training, 'timings', lambda *args, **kwargs: found)
+    seen = []
+
+    def fit(learn):
+        learn.fit(1, 1e-3)
+        seen.append((learn.way.threads, [timing.way.threads for timing in learn.paces]))
+    training.train(training.Recipe(dataset=str(small), size=32, bs=16), tmp_path/'runs.csv', fit)
+    assert seen == [(1, [1])]
+
+
 def test_threads_are_as_before_after_an_interrupt(small, tmp_path, monkeypatch):
     "Also when the run was sent to fewer threads."
     before = torch.get_num_threads()

@@ -7,16 +7,19 @@ __all__ = ['free_port', 'lab', 'data', 'train', 'compare', 'results', 'main']
 
 # %% ../../nbs/tools/cli.ipynb #cc737b8b
 import argparse, codecs, json, locale, os, secrets, socket, subprocess, sys, unicodedata
-from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
+from contextlib import nullcontext, redirect_stdout, suppress
 from dataclasses import asdict, fields, replace
 from pathlib import Path
+
+from fastcore.xtras import modified_env
 
 from .. import toynette
 from ..architectures import find_model
 from ..checks import check_choice, check_whole
 from ..datasets import check_dataset
 from ..files import as_path, write_atomic
-from ..recipes import COLUMNS, TECHNIQUES, Recipe, course_recipes, course_table, read_runs, recipe_of
+from ..recipes import (COLUMNS, TECHNIQUES, Recipe, changed_fields, course_recipes, course_table, read_runs,
+                               recipe_of, techniques_in)
 from .options import FOLDER, command_parser
 from ..settings import LANGUAGES, reader_language, results_path, say, settings
 
@@ -26,11 +29,7 @@ def free_port(port:int=None, # the one the learner wants, from 1 to 65535; the f
     "A TCP port on 127.0.0.1 that JupyterLab can listen on; a `ValueError` if it is taken, or a hundred are."
     wanted = range(8888, 8988) if port is None else [check_whole(port, 'port', 1, 65535)]
     for candidate in wanted:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try: probe.bind(('127.0.0.1', candidate))
-            except OSError: continue
-            return candidate
+        with suppress(OSError), socket.create_server(('127.0.0.1', candidate)): return candidate
     if port is None: raise ValueError('port must be free, got 8888 to 8987, which is taken')
     raise ValueError(f'port must be free, got {port}, which is taken; leave --port out to get a free one')
 
@@ -189,14 +188,11 @@ def compare(recipes:str, # names of `TECHNIQUES` with commas between them, the b
 # %% ../../nbs/tools/cli.ipynb #e57288c5
 _SHOWN = ('technique', 'dataset', 'arch', 'size', 'epochs', 'seed', 'accuracy', 'accuracy_tta', 'valid_loss',
           'seconds', 'date')
-_TRICKS = ('normalize', 'stages', 'mixup', 'cutmix', 'smoothing', 'tta')         # the fields by which techniques differ
-
-
 def _techniques(recipe):
     "Which techniques a run stands for, told by the fields it changes; with augmented views also those without them."
-    def tricks(recipe): return {name for name in _TRICKS if getattr(recipe, name) != getattr(Recipe(), name)}
-    stands_for = (tricks(recipe), tricks(recipe) - {'tta'})
-    return [name for name, technique in TECHNIQUES.items() if tricks(technique.of(Recipe())) in stands_for]
+    tricks = {*techniques_in(changed_fields(recipe, Recipe()))}
+    of_each = {name: {*technique.changes(Recipe())} - {'epochs'} for name, technique in TECHNIQUES.items()}
+    return [name for name, its_own in of_each.items() if its_own in (tricks, tricks - {'tta'})]
 
 
 def _measured():
@@ -222,12 +218,6 @@ def _recipe_like(wanted):
                          f'rows {", ".join(dated.index[:9])}')
     names = f'{runs.index[0]} … {runs.index[-1]}' if len(runs) else 'none yet'
     raise ValueError(f'like must be a row of `sotalearn results` ({names}) or the date of one, got {wanted!r}')
-
-
-def _filtered(runs, technique, wanted):
-    "Those of `runs` with this technique and these values."
-    for name, value in wanted.items(): runs = runs[runs[name] == value]
-    return runs[[technique in names.split(', ') for names in runs.technique]] if technique else runs
 
 
 def _over_seeds(runs):
@@ -261,7 +251,8 @@ def results(technique:str=None, # only rows of this one of `TECHNIQUES`
     Recipe(**wanted)                                    # their limits
     runs = _measured()
     runs['technique'] = [', '.join(_techniques(recipe_of(row))) for _, row in runs.iterrows()]
-    runs = _filtered(runs, technique, wanted)
+    for name, value in wanted.items(): runs = runs[runs[name] == value]
+    if technique: runs = runs[[technique in names.split(', ') for names in runs.technique]]
     if not len(runs): raise ValueError('no run like that was measured yet')
     table = _over_seeds(runs) if compare else runs.reset_index()
     if sort and sort in table: table = table.sort_values(sort, ascending=not reverse, kind='stable')
@@ -282,17 +273,6 @@ def _asked_language(words):
     early = argparse.ArgumentParser(add_help=False, exit_on_error=False)
     early.add_argument('--lang', choices=LANGUAGES)
     with suppress(argparse.ArgumentError): return early.parse_known_args(words)[0].lang
-
-
-@contextmanager
-def _speaking(language):
-    "All that is said meanwhile, also by processes that are started, is in this language."
-    before = os.environ.get('SOTALEARN_LANGUAGE')
-    os.environ['SOTALEARN_LANGUAGE'] = language
-    try: yield
-    finally:
-        if before is None: del os.environ['SOTALEARN_LANGUAGE']
-        else: os.environ['SOTALEARN_LANGUAGE'] = before
 
 
 _ASCII = str.maketrans({'−': '-', '–': '-', '×': 'x', '…': '...', '“': '"', '”': '"', '‘': "'", '’': "'", '█': '#'})
@@ -318,12 +298,13 @@ def main(words:list=None, # the command line; that of the process by default
     "The command `sotalearn`. A mistake is answered with one sentence and exit status 2."
     _say_all()
     language = _asked_language(words) or reader_language(otherwise=_locale_language())
-    with _speaking(language): options = vars(command_parser().parse_args(words))
+    with modified_env(SOTALEARN_LANGUAGE=language): options = vars(command_parser().parse_args(words))
     asked, name = options.pop('language', None), options.pop('command')
     if name == 'lab': options['language'] = asked           # by default that of the learner's folder
     command = dict(lab=lab, data=data, train=train, compare=compare, results=results)[name]
     try:
-        with nullcontext() if name == 'lab' else _speaking(language): status = command(**options) or 0
+        with nullcontext() if name == 'lab' else modified_env(SOTALEARN_LANGUAGE=language):
+            status = command(**options) or 0
         sys.stdout.flush()
         return status
     except BrokenPipeError:                     # `| head` has seen enough; Python would complain of it at its end

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..files import course_folder
-from ..recipes import course_recipes, measured_runs, measured_table
+from ..recipes import measured_runs, measured_table
 from .texts import cells_of
 
 # %% ../../nbs/tools/guess_answers.ipynb #a15f2004
@@ -84,29 +84,16 @@ _SMALL_FIRST = dict(stages='6x32', epochs=2)
 _NOTES = dict(size=128, stages='4x64', epochs=5)
 
 
-def _random_fifth():
-    "Is a random fifth judged higher than the folder?"
-    return _verdict('b', 'a', 'c', dict(splitter='random'))
-
-
 def _cost_of_side():
     from sotalearn.demos.costs import expected_costs
     ms = expected_costs(measured_table('cost.csv'))['side'].measured
     return ms[128]/ms[64]
 
 
-def _cost_of_step():
-    large, small = (_numbers(shown('04', '238e7350'), size)[0] for size in ('128', '64'))
-    return large/small
-
-
-def _time_of(name): return _numbers(shown('04', '84c65f45'), name)[0]
-
-
-def _epochs_in_frame():
-    "Of five epochs at the large size `fine_tune(1)` takes two; the others pay for this many at the small one."
-    large, small = _time_of('5×128'), _time_of('5×64')
-    return math.floor(3*large/small)
+def _times_as_large(chapter, cell, first, second):
+    "How many times the first number of one line of a shown table is that of another."
+    first, second = (_numbers(shown(chapter, cell), line)[0] for line in (first, second))
+    return first/second
 
 
 def _pretrained():
@@ -131,12 +118,6 @@ def _single_pass():
     return 'a' if gains['closer'] else 'b' if gains.drop('closer').any() else 'c'
 
 # %% ../../nbs/tools/guess_answers.ipynb #a15f2008
-def _clear(columns, *recipes):
-    "The signs of some differences, 0 where the interval holds zero."
-    found = [_difference(*recipes, column=column)[1:] for column in columns]
-    return [1 if low > 0 else -1 if high < 0 else 0 for low, high in found]
-
-
 def _told_signs(line):
     "The signs of the differences that a line of a figure's alt text tells, 0 where the interval holds zero."
     ends = re.findall(r'\(([+−])[\d.]+ to ([+−])[\d.]+\)', line)
@@ -151,7 +132,7 @@ def _lines_alike():
 
 def _rows_with_zero():
     measures = ('accuracy', 'confidence', 'nll', 'ece', 'nll_scaled', 'ece_scaled')
-    return _clear(measures, dict(smoothing=.1)).count(0)
+    return sum(_verdict(0, 0, 1, dict(smoothing=.1), column=measure) for measure in measures)
 
 
 def _best(change_of):
@@ -163,14 +144,12 @@ def _still_better():
     "Which of the three lowers nll even where both sides have a temperature?"
     changes = dict(a=dict(smoothing=.1), b=dict(mixup=.4), c=dict(cutmix=1.))
     return ''.join(letter for letter, change in changes.items()
-                   if _clear(['nll_scaled'], dict(_LONG, **change), _LONG) == [-1])
+                   if _verdict(False, True, False, dict(_LONG, **change), _LONG, column='nll_scaled'))
 
 
 def _turns_round():
     "Whose verdict of the short race turns in the long one?"
-    def turns(**change):
-        short, long = _clear(['accuracy'], change), _clear(['accuracy'], dict(_LONG, **change), _LONG)
-        return short[0]*long[0] < 0
+    def turns(**change): return _verdict(1, -1, 0, change)*_verdict(1, -1, 0, dict(_LONG, **change), _LONG) < 0
     mixed = turns(mixup=.4) and turns(cutmix=1.)
     return 'b' if mixed and not turns(smoothing=.1) else 'c' if turns(smoothing=.1) else 'a'
 
@@ -178,7 +157,7 @@ def _turns_round():
 def _above_line():
     "Which of two techniques is clearly ahead of plain training at its cost?"
     changes = dict(b=dict(mixup=.4), c=dict(smoothing=.1))
-    return ''.join(letter for letter, change in changes.items() if _clear(['accuracy'], change) == [1]) or 'a'
+    return ''.join(letter for letter, change in changes.items() if _verdict(True, False, False, change)) or 'a'
 
 
 def _verdicts_alike():
@@ -204,7 +183,7 @@ def _lowest(text, column, names):
 def _top(values): return values.index(max(values))
 
 
-def _span(low, high): return high - low
+def _span(values): return max(values) - min(values)
 
 
 def _row_order(values, first, second):
@@ -213,9 +192,6 @@ def _row_order(values, first, second):
 
 
 def _best_place(row): return _top(_numbers(shown('04', 'c00d767e'), row))
-
-
-def _nine(): return _numbers(shown('05', 'tta00028').split(':')[1])
 
 
 def _nll(row): return _numbers(shown('05', 'tta00075'), row)[-1]
@@ -261,25 +237,26 @@ ANSWERS = {     # name → a `Number`, a letter, or a function that finds the le
     'untrained_loss': Number(lambda: math.log(10), .5, 2),
     'seed_range': Number(lambda: 100*(measured_runs().accuracy.max() - measured_runs().accuracy.min()), .5),
     'deeper_net': Number(lambda: _points(dict(size=128, arch='xresnet50'), dict(size=128)), .3),
-    'random_fifth': _random_fifth,
+    'random_fifth': lambda: _verdict('b', 'a', 'c', dict(splitter='random')),
     'cost_of_side': Number(_cost_of_side, .5),
 
     'red_mean': Number(lambda: _numbers(shown('03', 'c5d09137'))[0], .1, 2),
     'histogram_shape': 'b', 'own_statistics': 'a',
-    'batch_scatter': Number(lambda: _span(*_numbers(shown('03', 'd9c766fe'), 'red')), .03, 2),
+    'batch_scatter': Number(lambda: _span(_numbers(shown('03', 'd9c766fe'), 'red')), .03, 2),
     'merge_m': Number(lambda: sum((value - 6)**2 for value in (2, 4, 6, 8, 10)), digits=0),
     'normalize_gain': lambda: _verdict('a', 'b', 'c', {}, dict(normalize=False)),
     'batchnorm_scale': lambda: 'b' if max(_numbers(shown('03', 'f0e1b2a3'))) < .01 else 'a',
     'wrong_bytes': Number(lambda: 100*_numbers(shown('03', '8752b735'))[-1], 5),
     'own_batch': lambda: 'a' if min(_column(shown('03', 'f0e1b2a7'), -1, ('raw', 'bytes')).values()) > .5 else 'c',
 
-    'cost_128': Number(_cost_of_step, .5),
+    'cost_128': Number(lambda: _times_as_large('04', '238e7350', '128', '64'), .5),
     'weights_that_change': Number(lambda: 0, digits=0), 'which_line': 'b', 'feature_maps': 'b',
     'larger_pictures': lambda: 'abc'[_row_order(_numbers(shown('04', 'd2cfdce8'), 'accuracy'), 2, 4)],
     'fine_tune_epochs': Number(lambda: 2, digits=0),
     'best_size': lambda: 'b' if _best_place('after 64 px') < _best_place('and 128 px') else 'a',
     'share_of_time': Number(lambda: _numbers(shown('04', 'd4bf28d5'), '4×64 + (1+1)×128')[-1], 10, 0),
-    'epochs_in_frame': Number(_epochs_in_frame, 1, 0),
+    # Of five epochs at the large size `fine_tune(1)` takes two; the others pay for this many at the small one.
+    'epochs_in_frame': Number(lambda: math.floor(3*_times_as_large('04', '84c65f45', '5×128', '5×64')), 1, 0),
     'small_first': Number(lambda: _points(dict(size=128, stages='6x64', epochs=2), dict(size=128)), .3),
     'generalizes': lambda: _verdict('b', 'a', 'c', _SMALL_FIRST, column='valid_loss'),
     'trained_on': Number(lambda: 100*(1 - 1/5), 5, 0),
@@ -289,7 +266,7 @@ ANSWERS = {     # name → a `Number`, a letter, or a function that finds the le
 
     'cut_objects': Number(lambda: _numbers(shown('05', 'tta00009').replace('%', ''))[0], 10, 0),
     'keeps_all': 'c', 'foreign_way': lambda: _lowest(shown('05', 'tta00023'), 0, dict(a='crop', b='squish', c='pad')),
-    'nine_apart': Number(lambda: max(_nine()) - min(_nine()), .2, 2),
+    'nine_apart': Number(lambda: _span(_numbers(shown('05', 'tta00028').split(':')[1])), .2, 2),
     'beta': Number(lambda: 1/5, .001, 2),
     'five_views': Number(lambda: _points({}, {}, column='accuracy_tta', to='accuracy'), .3),
     'bar_moves': 'b', 'views_enough': Number(_views_enough, 1, 0),

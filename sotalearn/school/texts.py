@@ -8,7 +8,6 @@ __all__ = ['NOTEBOOKS', 'fill', 'join', 'Option', 'Text', 'cells_of', 'chapter_t
 
 # %% ../../nbs/tools/texts.ipynb #39ee39c2
 import json, re
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -87,49 +86,37 @@ def _alike(kind, en, zh):
     return en
 
 
-def _rows(pattern, text):
-    "The groups of each match of `pattern` in a text that has to consist of nothing else."
-    rest = pattern.sub('', text).strip()
-    _must(not rest, f'this cannot be read: {rest[:60]!r}')
-    return [match.groups() for match in pattern.finditer(text)]
+def _rows(pattern, texts):
+    "The groups of each match of `pattern` in the English and the Chinese text, which consist of nothing else."
+    for text in texts:
+        rest = pattern.sub('', text).strip()
+        _must(not rest, f'this cannot be read: {rest[:60]!r}')
+    return [[match.groups() for match in pattern.finditer(text)] for text in texts]
 
 
-class _Cell:
-    "A task in one language: its name and title, what is asked, and its sections."
-
-    def __init__(self, source, language):
-        first, *rest = re.split(r'^### (.+)\n', source, flags=re.M)
-        heading, _, ask = first.partition('\n')
-        named = _HEADING.fullmatch(heading)
-        _must(named, 'the heading must be like "## `name` · A few words"')
-        self.name, self.title = named.groups()
-        self.ask = ask.strip()
-        _must(self.ask, 'nothing is asked below the heading')
-        known = {headings[LANGUAGES.index(language)]: name for name, headings in _SECTIONS.items()}
-        names = [known[check_choice(heading, 'section', tuple(known))] for heading in rest[::2]]
-        self.sections = {name: text.strip() for name, text in zip(names, rest[1::2])}
+def _parts(source, headings):
+    "A task in one language as {part: text}: its name and title, what is asked, and its sections by their headings."
+    first, *rest = re.split(r'^### (.+)\n', source, flags=re.M)
+    heading, _, ask = first.partition('\n')
+    named = _HEADING.fullmatch(heading)
+    _must(named, 'the heading must be like "## `name` · A few words"')
+    _must(ask.strip(), 'nothing is asked below the heading')
+    names = [headings[check_choice(heading, 'section', tuple(headings))] for heading in rest[::2]]
+    parts = zip(('name', 'title', 'ask', *names), (*named.groups(), ask, *rest[1::2]))
+    return {name: text.strip() for name, text in parts}
 
 
-class _Twins:
-    "A task's cells in both languages."
-
-    def __init__(self, *sources):
-        self.cells = [_Cell(source, language) for source, language in zip(sources, LANGUAGES)]
-        self.name = _alike('name', *(cell.name for cell in self.cells))
-        self.sections = _alike('sections', *(list(cell.sections) for cell in self.cells))
-
-    def text(self, section):
-        "A section as a text, None if there is none."
-        return tuple(cell.sections[section] for cell in self.cells) if section in self.sections else None
-
-    def rows(self, section, pattern):
-        "The rows of a section, English and Chinese."
-        return [_rows(pattern, text) for text in self.text(section) or ('', '')]
+def _twins(*sources):
+    "A task in both languages as {part: (English, Chinese)}."
+    known = ({headings[i]: name for name, headings in _SECTIONS.items()} for i in range(len(LANGUAGES)))
+    en, zh = map(_parts, sources, known)
+    _alike('name', en['name'], zh['name'])
+    _alike('sections', *([*parts][3:] for parts in (en, zh)))
+    return {name: (en[name], zh[name]) for name in en}
 
 # %% ../../nbs/tools/texts.ipynb #d8fa8f00
-def _options(twins):
-    "A section with options as {letter: Option}."
-    rows = twins.rows('options', _OPTION)
+def _options(rows):
+    "Rows of options, English and Chinese, as {letter: Option}."
     _alike('options', *([(letter, mark, bool(said)) for letter, mark, _, said in some] for some in rows))
     found = {}
     for (letter, mark, *en), (_, _, *zh) in zip(*rows):
@@ -144,16 +131,14 @@ def _options(twins):
     return found
 
 
-def _order(twins):
-    "A section with the rules of an ordering as [(first, second, text)]."
-    rows = twins.rows('order', _ORDER)
+def _order(rows):
+    "Rows with the rules of an ordering, English and Chinese, as [(first, second, text)]."
     _alike('order', *([steps for *steps, _ in some] for some in rows))
     return [(first, second, (en, zh)) for (first, second, en), (*_, zh) in zip(*rows)]
 
 
-def _hints(twins):
-    "A section with hints as a list of texts."
-    rows = twins.rows('hints', _HINT)
+def _hints(rows):
+    "Rows of hints, English and Chinese, as a list of texts."
     _must(_alike('number of hints', *map(len, rows)) >= 2, 'there must be two hints or more')
     return [(en, zh) for (en,), (zh,) in zip(*rows)]
 
@@ -180,18 +165,12 @@ def cells_of(path:Path, # of a notebook
 def chapter_title(path:Path, # a chapter's notebook
                  )->tuple: # (English, Chinese), such as ('07 · Label smoothing', '07 · 标签平滑')
     "A chapter's title, without what stands behind its colon."
-    text, found = path.read_text(encoding='utf-8'), []
-    start = text.index('"cells"')
-    for _ in LANGUAGES:         # its first two cells; the others have megabytes of pictures
-        cell, start = json.JSONDecoder().raw_decode(text, text.index('{', start))
-        heading = _source(cell).splitlines()[0].removeprefix('# ')
-        found.append(re.split('[:：]', heading)[0])
-    return tuple(found)
+    headings = [_source(cell).splitlines()[0].removeprefix('# ') for cell in cells_of(path)[:2]]
+    return tuple(re.split('[:：]', heading)[0] for heading in headings)
 
 
-def _passage(twins, chapter):
+def _passage(rows, chapter):
     "Where to read it again, as (link, text); where nothing is said of it, all of the chapter."
-    rows = twins.rows('passage', _PASSAGE)
     if rows == [[], []] and chapter.exists(): return chapter.name, chapter_title(chapter)
     _must([len(some) for some in rows] == [1, 1], 'one link to the passage is needed')
     (heading, link), (heading_zh, link_zh) = rows[0][0], rows[1][0]
@@ -202,15 +181,17 @@ def _passage(twins, chapter):
 
 def _task(en, zh, answer, chapter):
     "A `Text` from the sources of a pair of cells and of the code cell below them."
-    twins = _Twins(en, zh)
+    parts = _twins(en, zh)
     _must('.check(' in answer.split('\n')[-1], 'the next cell must be the answer: code whose last line checks it')
-    _must('options' not in twins.sections or 'right' in twins.sections, 'what is said of the right answer is missing')
-    how = _alike('code', *twins.rows('how', _HOW))
+    _must('options' not in parts or 'right' in parts, 'what is said of the right answer is missing')
+    def rows(section, pattern): return _rows(pattern, parts.get(section, ('', '')))
+    how = _alike('code', *rows('how', _HOW))
     return Text(
-        name=twins.name, title=tuple(cell.title for cell in twins.cells), ask=tuple(cell.ask for cell in twins.cells),
-        answer=answer, hints=_hints(twins), passage=_passage(twins, chapter), options=_options(twins),
-        before=_order(twins), praise=twins.text('right'), sentences=_sentences(twins.rows('sentences', _SENTENCE)),
-        explain=twins.text('explanation'), how=how[0][0] if how else '')
+        name=parts['name'][0], title=parts['title'], ask=parts['ask'], answer=answer,
+        hints=_hints(rows('hints', _HINT)), passage=_passage(rows('passage', _PASSAGE), chapter),
+        options=_options(rows('options', _OPTION)), before=_order(rows('order', _ORDER)), praise=parts.get('right'),
+        sentences=_sentences(rows('sentences', _SENTENCE)), explain=parts.get('explanation'),
+        how=how[0][0] if how else '')
 
 # %% ../../nbs/tools/texts.ipynb #ac406b87
 def _kind(cell):
@@ -229,56 +210,55 @@ def _pairs(path):
         yield i, en, zh, re.sub(r'^#\|.*\n', '', code, flags=re.M).strip()
 
 
-@contextmanager
-def _telling_where(path, i):
-    "Names the notebook and the cell in front of what is wrong with it."
-    try: yield
-    except ValueError as error: raise ValueError(f'{path.name}, cell {i}: {error}') from None
+def _read(path, parts_of):
+    "All that `parts_of` finds in the pairs of cells of a notebook and the code below them, as {name: part}."
+    found = {}
+    for i, en, zh, code in _pairs(path):
+        try:
+            _must(en and zh, 'a cell with the tag en and its twin with the tag zh must stand together')
+            some = parts_of(en, zh, code)
+            _must(not found.keys() & some.keys(), f'a name is there twice: {", ".join(found.keys() & some.keys())}')
+        except ValueError as error: raise ValueError(f'{path.name}, cell {i}: {error}') from None
+        found |= some
+    return found
 
 
 @cache
 def read_texts(path:Path, # a notebook; one of its name a folder further up is its chapter
               )->dict: # name → `Text`
     "The tasks of a notebook. A `ValueError` names the notebook and the cell, counted from 0, of one that lacks a part."
-    found = {}
-    for i, en, zh, answer in _pairs(path):
-        with _telling_where(path, i):
-            _must(en and zh, 'a cell with the tag en and its twin with the tag zh must stand together')
-            text = _task(en, zh, answer, path.parent.parent/path.name)
-            _must(text.name not in found, f'there is another task with the name {text.name}')
-        found[text.name] = text
-    return found
+    def task(*sources):
+        text = _task(*sources, path.parent.parent/path.name)
+        return {text.name: text}
+    return _read(path, task)
+
+
+def _below_heading(pattern, *sources): return _rows(pattern, [source.partition('\n')[2] for source in sources])
 
 
 @cache
 def read_sentences(path:Path, # a notebook that has only named sentences below its headings
                   )->dict: # name → text
     "The sentences of a notebook; a `ValueError` as `read_texts`."
-    found = {}
-    for i, *sources, _ in _pairs(path):
-        with _telling_where(path, i):
-            _must(all(sources), 'a cell with the tag en and its twin with the tag zh must stand together')
-            some = _sentences([_rows(_SENTENCE, source.partition('\n')[2]) for source in sources])
-            _must(not found.keys() & some.keys(), f'a name is there twice: {", ".join(found.keys() & some.keys())}')
-        found |= some
-    return found
+    return _read(path, lambda en, zh, _: _sentences(_below_heading(_SENTENCE, en, zh)))
 
-_GUESS = re.compile(r'^- `(\w+)`(?:(?: \((.*?)\)|（(.*?)）))?[:：] ?(.+)((?:\n  - \w[:：] ?.+)*)$', re.M)
+
+_GUESS = re.compile(r'^- `(\w+)`(?: ?[(（](.*?)[)）])?[:：] ?(.+)((?:\n  - \w[:：] ?.+)*)$', re.M)
 _CHOICE = re.compile(r'^  - (\w)[:：] ?(.+)$', re.M)
 
 
-def _guesses(sources):
-    "The guesses of a pair of cells: {name: (label, unit or None, {letter: text})}."
-    both = [[*_GUESS.finditer(source)] for source in sources]
-    _alike('guesses', *([found[1] for found in some] for some in both))
-    for source in sources: _rows(_GUESS, source.partition('\n')[2])
+def _guesses(*sources):
+    "The guesses of a pair of cells as {name: (label, unit or None, {letter: text})}; a pair of prose has none."
+    if not any(map(_GUESS.search, sources)): return {}
+    rows = _below_heading(_GUESS, *sources)
+    _alike('guesses', *([name for name, *_ in some] for some in rows))
     guesses = {}
-    for en, zh in zip(*both):
-        units = tuple(found[2] if found[2] is not None else found[3] for found in (en, zh))
-        choices = [dict(_CHOICE.findall(found[5])) for found in (en, zh)]
-        _alike(f'choices of {en[1]}', *map(list, choices))
-        options = {letter: (choices[0][letter], choices[1][letter]) for letter in choices[0]}
-        guesses[en[1]] = (en[4], zh[4]), None if None in units else units, options
+    for (name, *en), (_, *zh) in zip(*rows):
+        unit, label, choices = zip(en, zh)
+        options = [dict(_CHOICE.findall(text)) for text in choices]
+        _alike(f'choices of {name}', *map(list, options))
+        texts = {letter: tuple(some[letter] for some in options) for letter in options[0]}
+        guesses[name] = label, None if None in unit else unit, texts
     return guesses
 
 
@@ -286,14 +266,7 @@ def _guesses(sources):
 def read_guesses(path:Path, # a notebook that has only guesses below its headings, and code
                 )->dict: # name → (label, unit, options); the unit is None where no number is asked
     "What the guesses ask; a `ValueError` as `read_texts`."
-    found = {}
-    for i, *sources, _ in _pairs(path):
-        if not any(_GUESS.search(source) for source in sources): continue
-        with _telling_where(path, i):
-            some = _guesses(sources)
-            _must(not found.keys() & some.keys(), f'a name is there twice: {", ".join(found.keys() & some.keys())}')
-        found |= some
-    return found
+    return _read(path, lambda en, zh, _: _guesses(en, zh))
 
 
 NOTEBOOKS = course_folder('chapters')/'questions'         # where all words stand
