@@ -91,7 +91,8 @@ def test_a_folder_that_cannot_be_written(toys, home, capsys):
     home.mkdir()
     (home/'.sotalearn').write_text('a file')
     assert 'Not a directory' in fails(toys, capsys)
-    assert not is_cached(get_dls(4, 32, toys, num_workers=0))
+    dls = get_dls(4, 32, toys, num_workers=0)
+    assert not is_cached(dls) and len(dls.one_batch()[0]) == 4
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')

@@ -168,19 +168,6 @@ def fill(place, leave=0):
         file.truncate(max(0, file.tell() - leave))
 
 
-def test_toynette_on_a_full_disk(small_disk):
-    with pytest.raises(OSError, match='could not be made in .* nothing half-made was left behind'):
-        make_toynette(small_disk/'toynette', train=30, val=5, show_progress=False)
-    assert [file.name for file in small_disk.iterdir() if not file.name.endswith('.lock')] == []
-
-
-def test_pictures_are_decoded_every_time_on_a_full_disk(small_disk, tmp_path, monkeypatch):
-    monkeypatch.setattr('sotalearn.cache.data_folder', lambda: small_disk)
-    folder = make_folder(tmp_path/'mine')
-    x, _ = get_dls(4, 32, folder, num_workers=0).one_batch()
-    assert len(x) == 4 and not list(small_disk.rglob('*.pictures'))
-
-
 def test_a_checkpoint_a_row_and_progress_on_a_full_disk(small_disk, tmp_path, monkeypatch, capsys, no_environment):
     folder, table = make_folder(tmp_path/'mine'), small_disk/'runs.csv'
     append_run(dict(dataset='toynette', seed=1, accuracy=.5), table)

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from sotalearn.recipes import Recipe, check_stages
-from sotalearn.resizing import (fit_cost, fit_stages, measured_cost, progressive_fit, schedule_runs, schedule_seconds,
-                                time_batches, timed_sides)
+from sotalearn.resizing import (fit_cost, fit_stages, measured_cost, progressive_fit, schedule_runs, time_batches,
+                                timed_sides)
 
 ROOT = Path(__file__).parent.parent
 
@@ -84,10 +84,6 @@ def test_odd_timings_give_no_negative_cost(): assert fit_cost({32: 1., 64: .5})(
     ({64: .1, 'large': .2}, "timings: size must be a whole number from 8 to 4096, got 'large'")])
 def test_timings_that_tell_nothing_are_refused(timings, complaint):
     with pytest.raises(ValueError, match=re.escape(complaint)): fit_cost(timings)
-
-
-def test_a_schedule_costs_what_its_images_cost():
-    assert schedule_seconds([(4, 64, 64), (1, 128, 64)], lambda size: size/64, 300, 30) == 4*310 + 2*310*2
 
 
 def test_what_a_schedule_reached_is_of_the_official_split_and_its_time_of_the_table_of_chapter_02():

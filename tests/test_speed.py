@@ -144,14 +144,6 @@ def test_a_model_is_left_as_it_was(home):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_threads_are_put_back_after_an_interrupt():
-    before = torch.get_num_threads()
-    with pytest.raises(KeyboardInterrupt), threads_set(before + 1):
-        assert torch.get_num_threads() == before + 1
-        raise KeyboardInterrupt
-    assert torch.get_num_threads() == before
-
-
 class Clock:
     "A clock that says what it is told."
     now = 0.

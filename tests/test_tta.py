@@ -31,22 +31,6 @@ def test_the_mean_is_a_probability_and_the_maximum_is_not():
     assert (average_views(probs, 'max').sum(dim=1) > 1).all()
 
 
-def test_beta_weights_the_first_view():
-    probs = some_probs()
-    assert torch.allclose(average_views(probs, beta=.25), .75*probs[1:].mean(0) + .25*probs[0])
-    assert torch.allclose(average_views(probs, beta=0), probs[1:].mean(0))
-    assert torch.equal(average_views(probs, beta=1), probs[0])
-    assert torch.allclose(average_views(probs, beta=1/5), average_views(probs))
-
-
-def test_the_other_views_may_come_in_any_order_and_a_list_is_as_good():
-    probs = some_probs()
-    shuffled = probs[[0, 3, 1, 4, 2]]
-    for how, beta in (('mean', None), ('mean', .25), ('max', None)):
-        assert torch.allclose(average_views(shuffled, how, beta), average_views(probs, how, beta))
-        assert torch.equal(average_views(list(probs), how, beta), average_views(probs, how, beta))
-
-
 NAN, OK = float('nan'), some_probs()
 @pytest.mark.parametrize('probs, complaint', [
     ([OK[0], OK[1].double()], 'views of one dtype, got torch.float32 and torch.float64'),
@@ -66,10 +50,6 @@ def test_what_is_no_view_is_refused(probs, complaint):
     (dict(how='max', beta=.25), "beta must be None with how='max', got 0.25")])
 def test_what_is_no_way_to_average_is_refused(arguments, complaint):
     with pytest.raises(ValueError, match=complaint): average_views(OK, **arguments)
-
-
-@pytest.mark.parametrize('size, box', [((160, 201), (0, 20, 160, 180)), ((5, 5), (0, 0, 5, 5))])
-def test_the_crop_is_the_centre_square(size, box): assert crop_box(size) == box
 
 
 def test_share_kept():
