@@ -74,6 +74,16 @@ def forks():
     return context
 
 
+@pytest.fixture(scope='session')
+def toynette_of(tmp_path_factory):
+    "The folder with a Toynette of so many pictures a class, made once a process: a test that changes one copies it."
+    from sotalearn.toynette import make_toynette
+    folder = tmp_path_factory.mktemp('toynettes')
+
+    def made(train, val): return make_toynette(folder/f'{train}-{val}', train, val, show_progress=False)
+    return made
+
+
 @pytest.fixture(scope='module')
 def learn(tmp_path_factory):
     "A learner of two classes that never learned: what it says is arbitrary, but always the same."

@@ -16,12 +16,10 @@ from sotalearn.experiments import RECIPES, compare, readable
 from sotalearn.pictures import split_of
 from sotalearn.recipes import COLUMNS, Recipe, append_run, course_recipes, pixels_seen, read_runs
 from sotalearn.school.cli import main
-from sotalearn.toynette import make_toynette
 
 
 @pytest.fixture(scope='module')
-def small(tmp_path_factory):
-    return make_toynette(tmp_path_factory.mktemp('data')/'small', train=2, val=1, show_progress=False)
+def small(toynette_of): return toynette_of(2, 1)
 
 
 @pytest.fixture

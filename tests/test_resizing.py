@@ -135,9 +135,7 @@ def test_a_new_field_of_the_data_reaches_every_stage(monkeypatch):
 # ---------------------------------------------------------------- with fastai
 
 @pytest.fixture(scope='module')
-def small(tmp_path_factory):
-    from sotalearn.toynette import make_toynette
-    return make_toynette(tmp_path_factory.mktemp('data')/'small', train=2, val=1, show_progress=False)
+def small(toynette_of): return toynette_of(2, 1)
 
 
 def learner(path):

@@ -21,14 +21,12 @@ from sotalearn.jobs import Outcome, check_jobs, check_workers, connect, side_by_
 from sotalearn.pictures import split_of
 from sotalearn.recipes import Recipe, read_runs
 from sotalearn.school.cli import main
-from sotalearn.toynette import make_toynette
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope='module')
-def small(tmp_path_factory):
-    return make_toynette(tmp_path_factory.mktemp('data')/'small', train=8, val=2, show_progress=False)
+def small(toynette_of): return toynette_of(8, 2)
 
 
 @pytest.fixture

@@ -15,9 +15,7 @@ from sotalearn.toynette import CLASSES, make_toynette, scene
 
 
 @pytest.fixture(scope='module')
-def small(tmp_path_factory):
-    "A Toynette of 4 training and 2 validation pictures a class."
-    return make_toynette(tmp_path_factory.mktemp('data')/'small', train=4, val=2, show_progress=False)
+def small(toynette_of): return toynette_of(4, 2)
 
 
 def pixels(folder):

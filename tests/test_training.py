@@ -5,8 +5,6 @@ import weakref
 import pytest
 import torch
 
-from sotalearn.toynette import make_toynette
-
 training = pytest.importorskip('sotalearn.training')
 from sotalearn.data import is_cached             # noqa: E402
 from sotalearn.models import dls_stats          # noqa: E402
@@ -15,8 +13,7 @@ from sotalearn.speed import Timing, Way         # noqa: E402
 
 
 @pytest.fixture(scope='module')
-def small(tmp_path_factory):
-    return make_toynette(tmp_path_factory.mktemp('data')/'small', train=8, val=2, show_progress=False)
+def small(toynette_of): return toynette_of(8, 2)
 
 
 @pytest.fixture(scope='module')
