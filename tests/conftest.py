@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import hypothesis
 import pytest
 
+from lab import chromium
 from sotalearn.datasets import DATASETS, dataset_folder
 
 
@@ -113,6 +114,12 @@ def measured(learn):
     "What it says of 8 augmented views."
     from sotalearn.tta import measure_views
     return measure_views(learn, 8)
+
+
+@pytest.fixture(scope='module')
+def browser():
+    "A headless Chromium."
+    with chromium() as browser: yield browser
 
 
 @pytest.fixture
