@@ -1,7 +1,6 @@
 """Faults really done: processes killed at random moments, a disk that is full, a home that cannot be written.
 
 They take minutes and run with --thorough; some need root, for a small disk of their own and for another user's rights."""
-import json
 import os
 import random
 import shutil
@@ -223,16 +222,6 @@ def used():
     import psutil
     process = psutil.Process()
     return process.memory_info().rss/1e6, process.num_fds()
-
-
-def test_a_figure_moved_5000_times_takes_no_more_memory(capsys):
-    from sotalearn.demos.mixup import mixup_demo
-    demo, facts = mixup_demo(('church', 'gas_pump'), 'en'), []
-    for i in range(5001):
-        demo._answer(dict(ask=dict(t=i % 101/100), density=1), [])
-        if i % 1000 == 0 and i: facts.append(used())
-    with capsys.disabled(): print('\nmoves by the thousand: MB and open files', facts)
-    assert facts[-1][0] < facts[0][0] + 20 and facts[-1][1] <= facts[0][1]
 
 
 def test_200_tiny_epochs_take_no_more_memory(tmp_path, capsys):
