@@ -22,6 +22,10 @@ from sotalearn.settings import LANGUAGES
 ROOT = HERE.parent
 ADDRESS = os.environ.get('SITE_URL', 'http://localhost:8000').rstrip('/')
 REPOSITORY = os.environ.get('REPOSITORY_URL', '')
+SCRIPTS = {         # name: the mark of what a page needs it for, and its files
+    'player': ('class="sotalearn-demo"', ROOT/'sotalearn'/'demos'/'demo.js', HERE/'player.js'),   # a live figure starts
+    'guesses': ('data-closes', HERE/'guesses.js'),          # what answers a guess waits until the guess is made
+    'optional': ('class="optional"', HERE/'optional.js')}   # an optional part opens where it has to
 
 
 def arguments():
@@ -34,14 +38,10 @@ def arguments():
 
 
 def notebooks(folder:Path)->dict: # {name below `folder`, without ending: path}
-    "The course's notebooks in reading order: home page, chapters, those behind them. One without prose is left out."
+    "The course's notebooks in reading order: home page, chapters, those behind them."
     paths = [folder/'index.ipynb', *sorted(folder.glob('[0-9]*.ipynb'))]
     for name in origins.FOLDERS[1:]: paths += sorted((folder/name).glob('*.ipynb'))
-    found = {path.relative_to(folder).with_suffix('').as_posix(): path for path in paths}
-    for name in [name for name, path in found.items() if not reader.is_chapter(path)]:
-        print(f'{name}: left out, for it has no prose yet')
-        del found[name]
-    return found
+    return {path.relative_to(folder).with_suffix('').as_posix(): path for path in paths}
 
 
 def fingerprint(*places:Path)->str:
@@ -76,10 +76,7 @@ def sources(language:str, # 'en' or 'zh'
     mixup_first = sorted((name for name, *_ in chapters), key=lambda name: 'mixup' not in name)
     demo = contents.first_demo([pages[name] for name in mixup_first])
     pages['index'] = contents.home(pages['index'], language, chapters, demo, REPOSITORY)
-    for nb in pages.values():
-        add_player(nb)
-        add_closing(nb)
-        add_folding(nb)
+    for nb in pages.values(): add_scripts(nb)
     made = {f'{name}.ipynb': nbformat.writes(nb) for name, nb in pages.items()}
     behind = {name: words for name, words in told.items() if origins.folder_of(name)}
     more, more_told = other_sources(language, behind, told)
@@ -106,43 +103,24 @@ def other_sources(language:str, # 'en' or 'zh'
     return made, told
 
 
-def add_player(nb:nbformat.NotebookNode):
-    "Let a page start its live figures when the reader comes near them."
-    mark = 'class="sotalearn-demo"'
+def add_scripts(nb:nbformat.NotebookNode):
+    "Add the scripts that a page needs, by the marks in what it shows: a cell each that shows nothing."
     shown = [output.get('data', {}).get('text/html', '') for cell in nb.cells for output in cell.get('outputs', [])]
     prose = [cell.source for cell in nb.cells if cell.cell_type == 'markdown']
-    if not any(mark in text for text in shown + prose): return
-    parts = (ROOT/'sotalearn'/'demos'/'demo.js', HERE/'player.js')
-    script = ''.join(path.read_text(encoding='utf-8') for path in parts).replace('</script', '<\\/script')
-    nb.cells.append(script_cell('player', script))
-
-
-def add_closing(nb:nbformat.NotebookNode):
-    "Let what answers a guess wait until the guess is made."
-    shown = [output.get('data', {}).get('text/html', '') for cell in nb.cells for output in cell.get('outputs', [])]
-    if any('data-closes' in text for text in shown):
-        nb.cells.append(script_cell('guesses', (HERE/'guesses.js').read_text(encoding='utf-8')))
-
-
-def add_folding(nb:nbformat.NotebookNode):
-    "Let an optional part open where it has to."
-    if any('class="optional"' in cell.source for cell in nb.cells):
-        nb.cells.append(script_cell('optional', (HERE/'optional.js').read_text(encoding='utf-8')))
-
-
-def script_cell(name:str, script:str)->nbformat.NotebookNode:
-    "A cell that shows nothing and runs a script of its own in the page."
-    output = nbformat.v4.new_output('display_data', data={'text/html': f'<script type="module">{script}</script>'})
-    return nbformat.v4.new_code_cell(name, outputs=[output], metadata=dict(tags=['remove-input']), id=name)
+    for name, (mark, *paths) in SCRIPTS.items():
+        if not any(mark in text for text in shown + prose): continue
+        script = ''.join(path.read_text(encoding='utf-8') for path in paths).replace('</script', '<\\/script')
+        output = nbformat.v4.new_output('display_data', data={'text/html': f'<script type="module">{script}</script>'})
+        cell = nbformat.v4.new_code_cell(name, outputs=[output], metadata=dict(tags=['remove-input']), id=name)
+        nb.cells.append(cell)
 
 
 def spots(told:dict, # {page: (title, description)}
          )->dict: # {full name: notebook, cell, title, chapter}
-    "Where every function is written, for those whose notebook has a page."
+    "Where every function is written."
     return {f'sotalearn.{module}.{name}': dict(notebook=place.notebook, cell=place.cell, title=told[place.notebook][0],
                                                chapter=not origins.folder_of(place.notebook))
-            for module in origins.modules() for name, place in origins.places(module).items()
-            if place and place.notebook in told}
+            for module in origins.modules() for name, place in origins.places(module).items() if place}
 
 
 def write_sources(work:Path, language:str, made:dict, told:dict):

@@ -141,22 +141,21 @@ def glossary(text:str, # of text/glossary.md
 
 # ------------------------------------------------------------ reference
 
-def _module_page(module, notebook, language, pages):
+def _module_page(module, notebook, language):
     "The page of one module."
     words = WORDS[language]
     link = f'{words["written" if origins.folder_of(notebook) else "taught"]} :doc:`/{notebook}`'
     names = [f'   {name}' for name in origins.public(module)]
-    lines = [module, '='*len(module), '', link if notebook in pages else '', '',
+    lines = [module, '='*len(module), '', link, '',
              f'.. currentmodule:: sotalearn.{module}', '', '.. autosummary::', '   :nosignatures:', '', *names, '',
              f'.. automodule:: sotalearn.{module}', '   :members:', '   :member-order: bysource', '']
     return '\n'.join(lines)
 
 
 def _module_table(language, modules, pages):
-    "A table of modules, each with what its notebook says of itself, or the first line of its docstring."
+    "A table of modules, each with what its notebook says of itself."
     words = WORDS[language]
-    def told(module, notebook): return as_rst(pages.get(notebook, ('', ''))[1] or origins.summary(module))
-    rows = [f'   * - :doc:`{module}`\n     - {told(module, notebook)}' for module, notebook in modules.items()]
+    rows = [f'   * - :doc:`{module}`\n     - {as_rst(pages[notebook][1])}' for module, notebook in modules.items()]
     return ['.. list-table::', '   :header-rows: 1', '   :widths: 20 80', '',
             f'   * - {words["module"]}\n     - {words["about"]}', *rows, '']
 
@@ -165,11 +164,11 @@ def _heading(text, mark): return [text, mark*2*len(text), '']
 
 
 def api_pages(language:str, # 'en' or 'zh'
-              pages:dict, # {notebook: (title, description)} of those that have a page
+              pages:dict, # {notebook: (title, description)}
              )->dict: # {name: reStructuredText}
     "The reference: a page a module, and one that lists them by where they are written."
     words, modules = WORDS[language], origins.modules()
-    made = {module: _module_page(module, notebook, language, pages) for module, notebook in modules.items()}
+    made = {module: _module_page(module, notebook, language) for module, notebook in modules.items()}
     index = [*_heading(words['api'], '='), words['api_lead'], '']
     for folder, title in words['groups'].items():
         group = {module: notebook for module, notebook in modules.items() if origins.folder_of(notebook) == folder}

@@ -29,29 +29,21 @@ PAGE = '''<!doctype html>
 '''
 
 
-def forward(old:str, # a page's name below its language
-            new:str, # the name of the page that it leads to
-            language:str, # 'en' or 'zh'
-            name:str, # that page's title
-            address:str, # the site's
-           )->str: # HTML
-    "The page at an old address: it leads on by itself, has a link for those whom it does not lead, and is in no index."
-    title, lead = WORDS[language]
-    up = '../'*old.count('/')
-    return PAGE.format(code=dict(en='en', zh='zh-CN')[language], up=up, way=f'{up}{new}.html', new=new, title=title,
-                       lead=lead, language=language, address=address, name=html.escape(name))
-
-
 def write_forwards(site:Path, # the built site
                    told:dict, # {language: {page: (title, description)}}
                    address:str, # the site's
                   )->list: # a sentence for each that would lead nowhere
-    "Write a page at each old address."
+    "Write a page at each old address: it leads on by itself, has a link for whom it does not lead, and is in no index."
     wrong = []
     for language in LANGUAGES:
-        pages = told[language]
+        pages, (title, lead) = told[language], WORDS[language]
         for old, new in MOVED.items():
+            up = '../'*old.count('/')
             if old in pages: wrong.append(f'{old} is a page again: it need not lead to {new}')
             elif new not in pages: wrong.append(f'{old} leads to {new}, which is no page')
-            else: write_atomic(site/language/f'{old}.html', forward(old, new, language, pages[new][0], address))
+            else:
+                page = PAGE.format(code=dict(en='en', zh='zh-CN')[language], up=up, way=f'{up}{new}.html', new=new,
+                                   title=title, lead=lead, language=language, address=address,
+                                   name=html.escape(pages[new][0]))
+                write_atomic(site/language/f'{old}.html', page)
     return wrong

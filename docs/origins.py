@@ -58,8 +58,3 @@ def public(module:str)->list: # names
     exported = next((ast.literal_eval(node.value) for node in body if '__all__' in _names(node)), [])
     defined = [node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
     return [name for name in defined if name in exported]
-
-
-def summary(module:str)->str:
-    "The first line of a module's docstring."
-    return (ast.get_docstring(_tree(module)) or module).splitlines()[0]

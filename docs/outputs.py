@@ -4,10 +4,11 @@
     python docs/outputs.py 06 demos/mixup      nbs/06_mixup.ipynb and nbs/demos/mixup.ipynb
     python docs/outputs.py tools --jobs 2      those in nbs/tools, two at a time
 
+A name is the beginning of a path below nbs/: `tools/toynette` means several notebooks, `tools/toynette.` one of them.
 Each runs as with a learner who has just begun: in an empty folder, with the settings as they come and Toynette alone;
-the results table is thrown away. A figure is stored as a picture with English words, which GitHub, a PDF and every other
-reader can show; its Chinese twin and its live form lie in the output's metadata (`sotalearn.stored.speak`). A notebook that fails, or whose outputs must not
-be published, stays as it was and is named.
+the results table is thrown away. A figure is stored as a picture with English words, which GitHub, a PDF and every
+other reader can show; its Chinese twin and its live form lie in the output's metadata (`sotalearn.stored.speak`). A
+notebook that fails, or whose outputs must not be published, stays as it was and is named.
 """
 import argparse, os, subprocess, sys, tempfile, time
 from concurrent.futures import ThreadPoolExecutor
@@ -32,22 +33,16 @@ NOTEBOOKS = ROOT/'nbs'
 
 
 def notebooks(names):
-    "The paths that these names mean: a notebook in nbs/, a chapter's number, or a folder; all of them without a name."
+    "The notebooks whose paths below nbs/ begin with one of these names; all of them without a name."
     paths = sorted(path for path in NOTEBOOKS.rglob('*.ipynb') if '.ipynb_checkpoints' not in path.parts)
     if not names: return paths
     found = []
     for name in names:
-        wanted = name.removeprefix('nbs/').removesuffix('.ipynb').rstrip('/')
-        chosen = [path for path in paths if _means(wanted, path.relative_to(NOTEBOOKS))]
-        if not chosen: raise ValueError(f'name must be that of a notebook or a folder in nbs, got {name!r}')
+        beginning = name.removeprefix('nbs/')
+        chosen = [path for path in paths if path.relative_to(NOTEBOOKS).as_posix().startswith(beginning)]
+        if not chosen: raise ValueError(f'name must be the beginning of a path below nbs, got {name!r}')
         found += chosen
     return list(dict.fromkeys(found))
-
-
-def _means(name, path):
-    "Does `name` mean the notebook at `path`, or a folder that it is in?"
-    return (name in (path.with_suffix('').as_posix(), *(folder.as_posix() for folder in path.parents))
-            or path.as_posix().startswith(f'{name}_') and name.isdigit())
 
 
 def learners_home(folder):
@@ -110,7 +105,7 @@ def renew(path):
 
 def main():
     parser = argparse.ArgumentParser(description='Renew the stored outputs of notebooks.')
-    parser.add_argument('names', nargs='*', metavar='NAME', help='06, demos/mixup, tools, … (default: all notebooks)')
+    parser.add_argument('names', nargs='*', metavar='NAME', help='how a path below nbs/ begins: 06, demos/mixup, tools, … (default: all notebooks)')
     parser.add_argument('--jobs', type=int, default=1,
                         help='notebooks at a time (default: 1; more make measured times longer)')
     options = parser.parse_args()

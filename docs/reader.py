@@ -14,11 +14,6 @@ _SCRIPT = re.compile(r'<script type="module">.*?</script>', flags=re.S)
 _FENCED = re.compile(r'(^```.*?^```)', flags=re.S | re.M)
 
 
-def is_chapter(path:Path)->bool:
-    "Has the notebook prose? One that is code alone is still being written."
-    return any(cell.cell_type == 'markdown' for cell in nbformat.read(path, as_version=4).cells)
-
-
 def headings(source:str)->list: # of (level, text)
     "The headings of a markdown text but its title."
     found = re.findall(r'^(#{2,4}) (.+)$', _FENCED.sub('', source), flags=re.M)

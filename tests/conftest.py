@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import hypothesis
 import pytest
 
+from lab import chromium
 from sotalearn.datasets import DATASETS, dataset_folder
 
 
@@ -72,6 +73,53 @@ def forks():
         patch.setenv('MPLBACKEND', 'module://matplotlib_inline.backend_inline')
         forkserver.ensure_running()
     return context
+
+
+@pytest.fixture(scope='session')
+def toynette_of(tmp_path_factory):
+    "The folder with a Toynette of so many pictures a class, made once a process: a test that changes one copies it."
+    from sotalearn.toynette import make_toynette
+    folder = tmp_path_factory.mktemp('toynettes')
+
+    def made(train, val): return make_toynette(folder/f'{train}-{val}', train, val, show_progress=False)
+    return made
+
+
+@pytest.fixture(scope='module')
+def learn(tmp_path_factory):
+    "A learner of two classes that never learned: what it says is arbitrary, but always the same."
+    import numpy as np
+    import torch
+    from fastai.vision.all import CrossEntropyLossFlat, Learner
+    from PIL import Image
+    from torch import nn
+    from sotalearn.data import get_dls
+    folder, rng = tmp_path_factory.mktemp('noise'), np.random.default_rng(0)
+    for split, count in (('train', 4), ('val', 9)):
+        for label in ('a', 'b'):
+            (folder/split/label).mkdir(parents=True)
+            for i in range(count):
+                shape = (40, 60, 3) if i % 2 else (50, 40, 3)
+                picture = Image.fromarray(rng.integers(0, 255, shape, dtype=np.uint8))
+                picture.save(folder/split/label/f'{i}.png')
+    dls = get_dls(4, 16, folder, num_workers=0)
+    torch.manual_seed(0)
+    body = nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    learn = Learner(dls, nn.Sequential(*body, nn.Linear(8, 2)), loss_func=CrossEntropyLossFlat())
+    with learn.no_bar(): yield learn
+
+
+@pytest.fixture(scope='module')
+def measured(learn):
+    "What it says of 8 augmented views."
+    from sotalearn.tta import measure_views
+    return measure_views(learn, 8)
+
+
+@pytest.fixture(scope='module')
+def browser():
+    "A headless Chromium."
+    with chromium() as browser: yield browser
 
 
 @pytest.fixture

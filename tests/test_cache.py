@@ -8,13 +8,11 @@ from sotalearn import cache, pictures
 from sotalearn.cache import Store, kept, open_kept, pictures_folder, presized
 from sotalearn.data import get_dls, is_cached
 from sotalearn.pictures import Picture, choose_images
-from sotalearn.toynette import make_toynette
 from sotalearn.tta import predict_views
 
 
 @pytest.fixture(scope='module')
-def toys(tmp_path_factory):
-    return make_toynette(tmp_path_factory.mktemp('data')/'toys', train=4, val=2, show_progress=False)
+def toys(toynette_of): return toynette_of(4, 2)
 
 
 @pytest.fixture
@@ -91,7 +89,8 @@ def test_a_folder_that_cannot_be_written(toys, home, capsys):
     home.mkdir()
     (home/'.sotalearn').write_text('a file')
     assert 'Not a directory' in fails(toys, capsys)
-    assert not is_cached(get_dls(4, 32, toys, num_workers=0))
+    dls = get_dls(4, 32, toys, num_workers=0)
+    assert not is_cached(dls) and len(dls.one_batch()[0]) == 4
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')

@@ -16,7 +16,6 @@ from itertools import groupby
 import pytest
 
 from sotalearn.recipes import Recipe, fits_of, read_runs
-from sotalearn.toynette import make_toynette
 
 MEASURED = ('accuracy', 'accuracy_tta', 'train_loss', 'valid_loss', 'nll', 'confidence')
 
@@ -80,8 +79,7 @@ def process(forks):
 
 
 @pytest.fixture(scope='module')
-def small(tmp_path_factory):
-    return make_toynette(tmp_path_factory.mktemp('data')/'small', train=8, val=2, show_progress=False)
+def small(toynette_of): return toynette_of(8, 2)
 
 
 def run_to_the_end(process, recipe, table, **how):
@@ -131,8 +129,7 @@ def test_the_same_run_twice_is_the_same_to_the_last_bit(process, small, tmp_path
 # ---------------------------------------------------------------- what cannot be gone on with
 
 @pytest.fixture(scope='module')
-def tiny(tmp_path_factory):
-    return make_toynette(tmp_path_factory.mktemp('data')/'tiny', train=2, val=1, show_progress=False)
+def tiny(toynette_of): return toynette_of(2, 1)
 
 
 @pytest.fixture
@@ -223,8 +220,8 @@ def test_other_versions_checkpoints_are_announced_once_and_go_with_their_run(rec
         assert checkpoints.find_checkpoint(checkpoints.run_facts(other, True), table).facts['epochs'] == 1
 
 
-def test_other_pictures_are_another_run(recipe, tmp_path):
-    own = make_toynette(tmp_path/'own', train=2, val=1, show_progress=False)
+def test_other_pictures_are_another_run(recipe, tiny, tmp_path):
+    own = shutil.copytree(tiny, tmp_path/'own')
     recipe, table = replace(recipe, dataset=str(own)), tmp_path/'runs.csv'
     path = stop_in(2, recipe, table)
     good = path.read_bytes()

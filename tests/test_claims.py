@@ -1,8 +1,8 @@
 """Every figure of the prose that comes from a run, worked out anew from the tables and looked for in its sentence.
 
 Nothing of the library is asked: rows are chosen and differences taken here, so an error would have to be made twice.
-A claim is a chapter, a piece of a sentence with a gap for each figure (a share in points, one digit, unless it says
-otherwise), and the figures. `tests/test_languages.py` holds the Chinese to the same numbers.
+A claim is a chapter or the README, a piece of a sentence with a gap for each figure (a share in points, one digit,
+unless it says otherwise), and the figures. `tests/test_languages.py` holds the Chinese to the same numbers.
 """
 import re
 from functools import cache
@@ -163,7 +163,7 @@ CLAIMS = [
     ('04', 'trains on {:,.0f} pictures instead of {:,.0f}', means('n_train', RANDOM, {})),
     ('04', 'small first costs {} points', [-moved('small_first', 'full')[0]]),
     ('04', 'interval from {} to {:+.1f}. From scratch', moved('small_first', 'full')[1:]),
-    ('04', 'it costs {}, from', [-moved('scratch_small_first', 'scratch')[0]]),
+    ('04', 'it costs {},', [-moved('scratch_small_first', 'scratch')[0]]),
     ('04', 'from {} to {:+.1f}. Zero is inside both', moved('scratch_small_first', 'scratch')[1:]),
     ('04', 'it gives {} points over starting from scratch, from {} to {:+.1f}', moved('full', 'scratch')),
     ('04', 'With small first it gives {}, from {} to {}:', moved('small_first', 'scratch_small_first')),
@@ -308,7 +308,19 @@ CLAIMS = [
     ('questionnaire', 'only costs: {} points of accuracy', behind(MIXUP)[:1]),
     ('questionnaire', 'after 80 epochs Mixup was {} points ahead', gap(LONG_MIXUP, LONG)[:1]),
     ('questionnaire', 'five epochs of it cost {} points, and forty epochs (at 32 px) brought {} (chapter 06)',
-     behind(dict(FEW, **MIXUP), FEW)[:1] + gap(dict(FEW_LONG, **MIXUP), FEW_LONG)[:1])]
+     behind(dict(FEW, **MIXUP), FEW)[:1] + gap(dict(FEW_LONG, **MIXUP), FEW_LONG)[:1]),
+    ('README', '({:,.0f} training and {:,.0f} validation photographs)', means('n_train', {}) + means('n_val', {})),
+    ('README', 'five seeds: {} %.', means('accuracy', {})),
+    ('README', 'Three more epochs | {:+.1f} ({:+.1f} to {:+.1f}) | × {:g} |', [*gap(EIGHT), cost(**EIGHT)]),
+    ('README', 'TTA, four views | {:+.1f} ({:+.1f} to {:+.1f}) | × {:g}, and', [*tta({}), cost()]),
+    ('README', 'Small pictures first, at 128 px | {:+.1f} ({:+.1f} to {:+.1f}) over plain 128 px | × {:g} of those |',
+     [*gap(FIRST_LARGE, LARGE), cost(**FIRST_LARGE)/cost(**LARGE)]),
+    ('README', 'Mixup in five epochs | {:+.1f} ({:+.1f} to {:+.1f}) | × {:g} |', [*gap(MIXUP), cost(**MIXUP)]),
+    ('README', 'CutMix in five epochs | {:+.1f} ({:+.1f} to {:+.1f}) | × {:g} |', [*gap(CUTMIX), cost(**CUTMIX)]),
+    ('README', 'Mixup in eighty, at 32 px | {:+.1f} ({:+.1f} to {:+.1f}) over eighty plain epochs | × {:g} |',
+     [*gap(LONG_MIXUP, LONG), cost(**LONG_MIXUP)]),
+    ('README', 'CutMix in eighty, at 32 px | {:+.1f} ({:+.1f} to {:+.1f}) over eighty plain epochs | × {:g} |',
+     [*gap(LONG_CUTMIX, LONG), cost(**LONG_CUTMIX)])]
 
 
 def price(size): return prices() @ [1, (size/64)**2]
@@ -324,7 +336,9 @@ IN_WORDS = [                                                           # a piece
     ('06', 'is about as high as its validation loss', runs().train_loss.mean()/runs().valid_loss.mean(), .95, 1.05),
     ('07', 'that had not it would be above 1.5', .8*(nll := runs(**WRONG).nll.mean())
      - .2*np.log((1 - np.exp(-nll))/9), 1.5, 1.6),                     # the least that a fifth of wrong labels adds
-    ('08', 'with about a tenth of the training steps', 1000/9469, .1, .11)]
+    ('08', 'with about a tenth of the training steps', 1000/9469, .1, .11),
+    ('README', '5 epochs, five seeds', len(runs()), 4, 6),
+    ('README', 'small pictures first, which take nine tenths of the pixels', cost(**FIRST), .89, .91)]
 
 
 @pytest.mark.parametrize('chapter, piece, figure, low, high', IN_WORDS, ids=[' '.join(words[:2]) for words in IN_WORDS])
@@ -334,10 +348,12 @@ def test_a_figure_in_words_is_that_of_the_runs(chapter, piece, figure, low, high
 
 @cache
 def prose(chapter):
-    "The English text of a chapter without links' targets and marks."
-    path, = [*(ROOT/'nbs').glob(f'{chapter}_*.ipynb'), *(ROOT/'nbs'/'questions').glob(f'{chapter}.ipynb')]
-    cells = nbformat.read(path, as_version=4).cells
-    text = '\n\n'.join(cell.source for cell in cells if 'en' in cell.metadata.get('tags', []))
+    "The English text of a chapter or of the README without links' targets and marks."
+    if chapter == 'README': text = (ROOT/'README.md').read_text(encoding='utf-8')
+    else:
+        path, = [*(ROOT/'nbs').glob(f'{chapter}_*.ipynb'), *(ROOT/'nbs'/'questions').glob(f'{chapter}.ipynb')]
+        cells = nbformat.read(path, as_version=4).cells
+        text = '\n\n'.join(cell.source for cell in cells if 'en' in cell.metadata.get('tags', []))
     return re.sub(r'\]\([^)]*\)|[][*`]', '', text)
 
 
@@ -359,7 +375,14 @@ def test_every_interval_of_a_chapter_is_among_the_claims(chapter):
     rest = prose(chapter)
     for where, piece, figures in CLAIMS:
         if where == chapter: rest = rest.replace(told(piece, figures), ' ')
-    assert re.findall(r'.{30}[+−]?\d+\.\d+ to [+−]?\d+\.\d+', rest) == []
+    assert re.findall(r'.{,30}[+−]?\d+\.\d+ to [+−]?\d+\.\d+', rest) == []
+
+
+def test_what_the_readme_cannot_tell_has_zero_in_its_interval():
+    assert 'cannot tell about normalization, label smoothing and small pictures first,' in prose('README')
+    for change in (dict(normalize=False), SMOOTH, FIRST):
+        _, low, high = gap(change)
+        assert low < 0 < high, change
 
 
 def test_what_the_notes_report_fits_together():

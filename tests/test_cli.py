@@ -16,7 +16,6 @@ from sotalearn import bookkeeping
 from sotalearn.recipes import COLUMNS, Recipe, append_run, read_runs
 from sotalearn.school import cli
 from sotalearn.school.cli import main
-from sotalearn.toynette import make_toynette
 
 ROOT = Path(__file__).parent.parent
 
@@ -129,10 +128,11 @@ def test_a_row_is_run_again(measured, monkeypatch, capsys):
     assert not asked
 
 
-def test_a_recipe_with_stages_is_trained_and_its_row_printed(tmp_path, monkeypatch, no_environment, capsys):
+def test_a_recipe_with_stages_is_trained_and_its_row_printed(toynette_of, tmp_path, monkeypatch, no_environment,
+                                                             capsys):
     monkeypatch.chdir(tmp_path)
-    small = make_toynette(tmp_path/'small', train=2, val=1, show_progress=False)
-    words = ['train', '--dataset', str(small), '--stages', '1x16', '--size', '32', '--epochs', '1', '--bs', '10']
+    small = str(toynette_of(2, 1))
+    words = ['train', '--dataset', small, '--stages', '1x16', '--size', '32', '--epochs', '1', '--bs', '10']
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert '\r' not in printed and 'epoch  train_loss  valid_loss  accuracy  time' in printed

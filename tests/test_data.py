@@ -12,13 +12,11 @@ from sotalearn.data import get_dls
 from sotalearn.datasets import data_folder, dataset_folder, dataset_name
 from sotalearn.demos.plots import batch_figure
 from sotalearn.pictures import Picture, about, choose_images, dataset, photographs
-from sotalearn.toynette import CLASSES, make_toynette, scene
+from sotalearn.toynette import CLASSES, scene
 
 
 @pytest.fixture(scope='module')
-def small(tmp_path_factory):
-    "A Toynette of 4 training and 2 validation pictures a class."
-    return make_toynette(tmp_path_factory.mktemp('data')/'small', train=4, val=2, show_progress=False)
+def small(toynette_of): return toynette_of(4, 2)
 
 
 @pytest.fixture

@@ -266,23 +266,25 @@ def test_the_numbers_in_words_are_those_of_the_functions():
     assert 'red 0.00 and 1.00, green 0.00 and 1.00, blue 0.00 and 1.00' in repr(normalization_demo(x, language='en', statistics='batch'))
 
 
-def test_no_figure_is_left_in_pyplot_and_memory_is_flat():
+def test_no_figure_is_left_in_pyplot_and_memory_is_flat(request):
     "240 moves over as many pictures, in a process of its own; 5,000 with --thorough."
+    moves, most = (5_000, 20) if request.config.getoption('--thorough') else (240, 12)
     program = '''
-import os, psutil
+import psutil, sys
 from sotalearn.demos.mixup import mixup_demo
 import matplotlib.pyplot as plt
-demo = mixup_demo(language='en')
+demo, process = mixup_demo(language='en'), psutil.Process()
 demo.send = lambda *message: None
 def move(i): demo._handle_custom_msg({'ask': {'t': i % 101/100}, 'density': 1 + i//10 % 2}, [])    # from two screens
 for i in range(120): move(i)
-before = psutil.Process().memory_info().rss
-for i in range(240): move(i)
-print((psutil.Process().memory_info().rss - before)/2**20, len(plt.get_fignums()))
+before, files = process.memory_info().rss, process.num_fds()
+for i in range(int(sys.argv[1])): move(i)
+print((process.memory_info().rss - before)/2**20, process.num_fds() - files, len(plt.get_fignums()))
 '''
-    run = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'})
-    grown, figures = run.stdout.split()
-    assert float(grown) < 12 and figures == '0', run.stdout + run.stderr
+    run = subprocess.run([sys.executable, '-c', program, str(moves)], capture_output=True, text=True,
+                         env={**os.environ, 'OMP_NUM_THREADS': '1'})
+    grown, files, figures = map(float, run.stdout.split())
+    assert grown < most and files <= 0 and figures == 0, run.stdout + run.stderr
 
 
 def test_cells_run_again_and_again_keep_few_figures():

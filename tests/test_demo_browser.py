@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lab import CHROMIUM, KERNEL, PATIENCE, Lab, chromium, our_troubles, run_all
+from lab import CHROMIUM, KERNEL, PATIENCE, Lab, our_troubles, run_all
 from sotalearn.demos.base import demo
 from sotalearn.demos.controls import Slider
 from sotalearn.demos.mixup import mixup_demo
@@ -24,11 +24,6 @@ SMALL = dict(SOTALEARN_DATASET='toynette', SOTALEARN_EPOCHS='1', SOTALEARN_SIZE=
 pytestmark = [pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`'), pytest.mark.timeout(1200)]
 CELLS = dict(mixup='from sotalearn.demos.mixup import mixup_demo\ndemo = mixup_demo(("church", "gas_pump"), language="en")\ndemo',
              normalization='from sotalearn.demos.normalization import normalization_demo\ndemo = normalization_demo(language="en")\ndemo')
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with chromium() as browser: yield browser
 
 
 @pytest.fixture(scope='module')

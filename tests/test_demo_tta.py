@@ -3,33 +3,10 @@ import inspect, json, re
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from torch import nn
 
 from sotalearn.demos.page import Page
 from sotalearn.demos.tta import tta_demo
-from sotalearn.tta import measure_views
-
-
-@pytest.fixture(scope='module')
-def learn(tmp_path_factory):
-    from fastai.vision.all import CrossEntropyLossFlat, Learner
-    from sotalearn.data import get_dls
-    folder, rng = tmp_path_factory.mktemp('noise'), np.random.default_rng(0)
-    for split, count in (('train', 4), ('val', 9)):
-        for label in ('a', 'b'):
-            (folder/split/label).mkdir(parents=True)
-            for i in range(count):
-                Image.fromarray(rng.integers(0, 255, (50, 40 + 20*(i % 2), 3), dtype=np.uint8)).save(folder/split/label/f'{i}.png')
-    torch.manual_seed(0)
-    body = nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    learn = Learner(get_dls(4, 16, folder, num_workers=0), nn.Sequential(*body, nn.Linear(8, 2)), loss_func=CrossEntropyLossFlat())
-    with learn.no_bar(): yield learn
-
-
-@pytest.fixture(scope='module')
-def measured(learn): return measure_views(learn, 8)
 
 
 @pytest.mark.parametrize('language, word', [('en', 'plain and 8 times augmented'), ('zh', '8 个增强视图')])
@@ -81,10 +58,6 @@ def test_photographs_of_imagenette_are_not_stored(learn, measured, monkeypatch):
     assert form['spec']['stand_in'] and form['pictures'][demo.name_of(**demo.values)]['alt'] == demo.alt()
     assert views().std() > 1
     demo.close()
-
-
-def test_a_demo_of_nothing_is_refused():
-    with pytest.raises(ValueError, match='learn must be a fastai Learner, got str'): tta_demo('a model')
 
 
 def test_it_is_one_function_of_a_screen(): assert len(inspect.getsource(tta_demo).splitlines()) <= 45

@@ -10,7 +10,6 @@ import pytest
 from sotalearn import distributed
 from sotalearn.distributed import check_processes, train_processes
 from sotalearn.recipes import Recipe, read_runs
-from sotalearn.toynette import make_toynette
 
 
 @pytest.fixture(autouse=True)
@@ -21,8 +20,7 @@ def two_cores(monkeypatch):
 
 
 @pytest.fixture(scope='module')
-def small(tmp_path_factory):
-    return make_toynette(tmp_path_factory.mktemp('data')/'small', train=8, val=2, show_progress=False)
+def small(toynette_of): return toynette_of(8, 2)
 
 
 @pytest.mark.parametrize('processes, how, told', [

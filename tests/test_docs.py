@@ -73,11 +73,6 @@ def test_a_second_build_has_nothing_to_do(site):
     assert (DOCS/'_build'/'built-from').stat().st_mtime_ns == before
 
 
-def test_no_link_is_broken(site):
-    from links import broken
-    assert broken(site) == []
-
-
 def test_a_broken_link_would_be_found(tmp_path):
     from links import broken
     (tmp_path/'a.html').write_text('<a href="b.html#there">b</a><a href="#here">here</a><img src="gone.webp">')

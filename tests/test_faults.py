@@ -1,7 +1,6 @@
 """Faults really done: processes killed at random moments, a disk that is full, a home that cannot be written.
 
 They take minutes and run with --thorough; some need root, for a small disk of their own and for another user's rights."""
-import json
 import os
 import random
 import shutil
@@ -168,19 +167,6 @@ def fill(place, leave=0):
         file.truncate(max(0, file.tell() - leave))
 
 
-def test_toynette_on_a_full_disk(small_disk):
-    with pytest.raises(OSError, match='could not be made in .* nothing half-made was left behind'):
-        make_toynette(small_disk/'toynette', train=30, val=5, show_progress=False)
-    assert [file.name for file in small_disk.iterdir() if not file.name.endswith('.lock')] == []
-
-
-def test_pictures_are_decoded_every_time_on_a_full_disk(small_disk, tmp_path, monkeypatch):
-    monkeypatch.setattr('sotalearn.cache.data_folder', lambda: small_disk)
-    folder = make_folder(tmp_path/'mine')
-    x, _ = get_dls(4, 32, folder, num_workers=0).one_batch()
-    assert len(x) == 4 and not list(small_disk.rglob('*.pictures'))
-
-
 def test_a_checkpoint_a_row_and_progress_on_a_full_disk(small_disk, tmp_path, monkeypatch, capsys, no_environment):
     folder, table = make_folder(tmp_path/'mine'), small_disk/'runs.csv'
     append_run(dict(dataset='toynette', seed=1, accuracy=.5), table)
@@ -236,16 +222,6 @@ def used():
     import psutil
     process = psutil.Process()
     return process.memory_info().rss/1e6, process.num_fds()
-
-
-def test_a_figure_moved_5000_times_takes_no_more_memory(capsys):
-    from sotalearn.demos.mixup import mixup_demo
-    demo, facts = mixup_demo(('church', 'gas_pump'), 'en'), []
-    for i in range(5001):
-        demo._answer(dict(ask=dict(t=i % 101/100), density=1), [])
-        if i % 1000 == 0 and i: facts.append(used())
-    with capsys.disabled(): print('\nmoves by the thousand: MB and open files', facts)
-    assert facts[-1][0] < facts[0][0] + 20 and facts[-1][1] <= facts[0][1]
 
 
 def test_200_tiny_epochs_take_no_more_memory(tmp_path, capsys):

@@ -41,11 +41,6 @@ def facts(text):
                 headings=re.findall(r'^(#+) ', text, flags=re.M), rows=len(re.findall(r'^\|', text, flags=re.M)))
 
 
-def test_there_are_notebooks():
-    names = {o.name for o in NOTEBOOKS}
-    assert {'index.ipynb', '01_imagenette.ipynb', '02_baseline.ipynb', '03_normalization.ipynb'} <= names
-
-
 def with_english_names(zh, en):
     "The Chinese text with the rows and columns that it calls by their Chinese names as the English one calls them."
     for name in sorted(set(re.findall('`([^`\n]+)`', en)), key=len):

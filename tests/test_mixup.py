@@ -47,12 +47,6 @@ def test_what_cannot_be_blended_is_refused(a, b, t, complaint):
     with pytest.raises(ValueError, match=complaint): blend(a, b, t)
 
 
-@pytest.mark.parametrize('dtype', [torch.int64, torch.int32, torch.uint8])
-def test_one_hot(dtype):
-    rows = one_hot(torch.tensor([2, 0, 1], dtype=dtype), 4)
-    assert rows.dtype == torch.float32 and rows.tolist() == [[0, 0, 1, 0], [1, 0, 0, 0], [0, 1, 0, 0]]
-
-
 @pytest.mark.parametrize('alpha', [.01, .1, .4, 1, 2, 100])
 def test_what_is_said_of_the_weights_is_so(alpha):
     quad = pytest.importorskip('scipy.integrate').quad

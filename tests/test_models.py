@@ -6,16 +6,14 @@ import pytest
 
 from sotalearn.models import load_model, save_model
 from sotalearn.recipes import Recipe
-from sotalearn.toynette import make_toynette
 
 training = pytest.importorskip('sotalearn.training')
 
 
 @pytest.fixture(scope='module')
-def learn(tmp_path_factory):
+def learn(toynette_of):
     "A learner that was not trained: whether a model is saved well does not depend on what it knows."
-    small = make_toynette(tmp_path_factory.mktemp('data')/'small', train=8, val=2, show_progress=False)
-    return training.make_learner(Recipe(dataset=str(small), size=32, bs=16))
+    return training.make_learner(Recipe(dataset=str(toynette_of(8, 2)), size=32, bs=16))
 
 
 def test_saving_never_overwrites_unasked(learn, tmp_path):

@@ -6,8 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from sotalearn.experiments import paired_difference
-from sotalearn.recipes import course_table, measured_runs
+from sotalearn.recipes import course_table
 from sotalearn.school.copy import in_language
 
 ROOT = Path(__file__).parent.parent
@@ -101,30 +100,3 @@ def test_figures_lead_to_their_rows(page):
                for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == 'markdown']
     links = [link for source in sources for link in re.findall(r'\]\(results\.html#([^)]+)\)', source)]
     assert len(links) > 20 and set(links) <= anchors
-
-
-def apart(change, base=(), column='accuracy', to='accuracy'):
-    "The difference of two recipes in points as the README tells it, with its interval."
-    ours, theirs = (measured_runs(**dict(fields)).set_index('seed') for fields in (change, base))
-    both = ours.index.intersection(theirs.index)
-    found = paired_difference(ours[column][both], theirs[to][both])
-    difference, low, high = (f'{100*value:+.1f}'.replace('-', '−') for value in found)
-    return f'{difference} ({low} to {high})'
-
-
-def test_the_readme_says_what_the_runs_say():
-    text = (ROOT/'README.md').read_text(encoding='utf-8')
-    plain = measured_runs()
-    assert f'**{100*plain.accuracy.mean():.1f} %**' in text and len(plain) == 5
-    assert '{:,} training and {:,} validation'.format(plain.n_train.iloc[0], plain.n_val.iloc[0]) in text
-    large, long = dict(size=128), dict(size=32, epochs=80)
-    claims = {                                               # the difference, and the pixels in those of its rival
-        'Three more epochs': (apart(dict(epochs=8)), 8/5), 'TTA': (apart({}, column='accuracy_tta'), 1),
-        'Small pictures first': (apart(dict(large, stages='6x64', epochs=2), large), (6/4 + 3)/5),
-        'Mixup in five epochs': (apart(dict(mixup=.4)), 1), 'CutMix in five epochs': (apart(dict(cutmix=1.)), 1),
-        'Mixup in eighty': (apart(dict(long, mixup=.4), long), 80/4/5),
-        'CutMix in eighty': (apart(dict(long, cutmix=1.), long), 80/4/5)}
-    for claim, (told, cost) in claims.items():
-        assert re.search(rf'^\| {claim}[^|]*\| {re.escape(told)}[^|]*\| × {cost:g}\b', text, flags=re.M), claim
-    for undecided in (dict(normalize=False), dict(smoothing=.1), dict(stages='6x32', epochs=2)):
-        assert re.search(r'\(−.* to \+', apart(undecided)) and 'cannot tell' in text

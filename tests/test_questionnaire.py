@@ -203,9 +203,10 @@ RUN = dict(dataset='toynette', arch='xresnet18', size=64, epochs=2, stages='3x32
 def test_5_looks_at_a_run(answer, right, told): judged(q5, answer, right, told)
 
 
-def written(rows, table, encoding='utf-8'):
+def written(rows, table, encoding='utf-8', line_end='\n'):
     "A results table of these runs."
-    pd.DataFrame([vars(Recipe()) | row for row in rows]).to_csv(table, index=False, encoding=encoding)
+    runs = pd.DataFrame([vars(Recipe()) | row for row in rows])
+    runs.to_csv(table, index=False, encoding=encoding, lineterminator=line_end)
 
 
 def test_5_looks_into_the_learners_own_table(folder):
@@ -225,8 +226,8 @@ def test_a_table_saved_by_excel_is_read_like_any_other(folder):
     table.parent.mkdir()
     run = dict(RUN, split='toynette-1')
     rows = [dict(run, dataset='imagenette-160', stages='', accuracy=.9), dict(run, stages='', accuracy=.7), run]
-    for encoding in ('utf-8', 'utf-8-sig'):
-        written(rows, table, encoding)
+    for encoding, line_end in (('utf-8', '\n'), ('utf-8-sig', '\r\n')):
+        written(rows, table, encoding, line_end)
         judged(q5, None, True, '+1.0 points against your 1 run')
         assert [run['dataset'] for run in own_runs()] == [row['dataset'] for row in rows] == list(read_runs(table).dataset)
         found = find_runs(dict(baseline=Recipe(dataset='toynette', epochs=2)), [1], table, on_disk=False)

@@ -3,7 +3,7 @@ from contextlib import chdir
 
 import pytest
 
-from lab import CHROMIUM, Lab, chromium, our_troubles
+from lab import CHROMIUM, Lab, our_troubles
 from sotalearn.school.exercises import EXERCISES
 from sotalearn.school.questionnaire import QUESTIONS, card
 from sotalearn.settings import LANGUAGES
@@ -11,11 +11,6 @@ from sotalearn.settings import LANGUAGES
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`')
 FORMS = {name: task for name, task in {**QUESTIONS, **EXERCISES}.items() if task.form}
 WIDTHS = (1000, 390)
-
-
-@pytest.fixture(scope='module')
-def browser():
-    with chromium() as browser: yield browser
 
 
 @pytest.fixture(scope='module')

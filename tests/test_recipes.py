@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sotalearn import recipes
 from sotalearn.datasets import SPLITS
 from sotalearn.recipes import (COLUMNS, MEASURED, Recipe, append_run, course_table, measured_runs, own_table,
                                read_runs)
@@ -51,16 +50,6 @@ def test_what_is_no_table_is_refused_and_left_alone(tmp_path, name, content):
         with pytest.raises(ValueError, match='results must be a results table in UTF-8'): use()
     assert file.read_bytes() == content
     with pytest.raises(ValueError, match='got the folder'): own_table(tmp_path)
-
-
-def test_the_installed_table_is_not_written_to(tmp_path, monkeypatch):
-    package = tmp_path/'sotalearn'
-    table = package/'results'/'runs.csv'
-    table.parent.mkdir(parents=True)
-    table.write_text('seed\n1\n')
-    monkeypatch.setattr(recipes.sotalearn, '__file__', str(package/'__init__.py'))
-    monkeypatch.setattr(recipes, 'course_table', lambda: table)
-    with pytest.raises(ValueError, match="results must be a table of your own, got .*, the course's"): own_table(table)
 
 
 def test_an_older_table_is_widened_and_keeps_its_rows_and_columns(tmp_path):

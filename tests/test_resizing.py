@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from sotalearn.recipes import Recipe, check_stages
-from sotalearn.resizing import (fit_cost, fit_stages, measured_cost, progressive_fit, schedule_runs, schedule_seconds,
-                                time_batches, timed_sides)
+from sotalearn.resizing import (fit_cost, fit_stages, measured_cost, progressive_fit, schedule_runs, time_batches,
+                                timed_sides)
 
 ROOT = Path(__file__).parent.parent
 
@@ -86,10 +86,6 @@ def test_timings_that_tell_nothing_are_refused(timings, complaint):
     with pytest.raises(ValueError, match=re.escape(complaint)): fit_cost(timings)
 
 
-def test_a_schedule_costs_what_its_images_cost():
-    assert schedule_seconds([(4, 64, 64), (1, 128, 64)], lambda size: size/64, 300, 30) == 4*310 + 2*310*2
-
-
 def test_what_a_schedule_reached_is_of_the_official_split_and_its_time_of_the_table_of_chapter_02():
     from sotalearn.datasets import OFFICIAL
     for size in (64, 128):
@@ -139,9 +135,7 @@ def test_a_new_field_of_the_data_reaches_every_stage(monkeypatch):
 # ---------------------------------------------------------------- with fastai
 
 @pytest.fixture(scope='module')
-def small(tmp_path_factory):
-    from sotalearn.toynette import make_toynette
-    return make_toynette(tmp_path_factory.mktemp('data')/'small', train=2, val=1, show_progress=False)
+def small(toynette_of): return toynette_of(2, 1)
 
 
 def learner(path):

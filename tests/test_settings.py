@@ -37,11 +37,6 @@ def test_a_bad_variable_is_named_in_one_sentence(tmp_path, monkeypatch, variable
     assert str(caught.value) == f'environment variable {variable}: {complaint}'
 
 
-def test_a_binary_settings_file_is_named(tmp_path):
-    (tmp_path/'settings.ini').write_bytes(b'[sotalearn]\nepochs = \xff\xfe\n')
-    with pytest.raises(ValueError, match='settings.ini must be text in UTF-8'): settings(tmp_path)
-
-
 def test_writing_fails_whole(tmp_path, monkeypatch):
     path = tmp_path/'a.txt'
     write_atomic(path, 'old')

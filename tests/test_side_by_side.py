@@ -15,20 +15,19 @@ import pytest
 import torch
 
 from apart import die_always, die_at_first, root, tell_and_wait, want_memory
+from lab import free_port
 from sotalearn import bookkeeping, jobs
 from sotalearn.experiments import compare
 from sotalearn.jobs import Outcome, check_jobs, check_workers, connect, side_by_side
 from sotalearn.pictures import split_of
 from sotalearn.recipes import Recipe, read_runs
 from sotalearn.school.cli import main
-from sotalearn.toynette import make_toynette
 
 HERE = Path(__file__).parent
 
 
 @pytest.fixture(scope='module')
-def small(tmp_path_factory):
-    return make_toynette(tmp_path_factory.mktemp('data')/'small', train=8, val=2, show_progress=False)
+def small(toynette_of): return toynette_of(8, 2)
 
 
 @pytest.fixture
@@ -230,12 +229,6 @@ def test_what_cannot_be_spread_is_refused_before_anything_trains(recipes, tmp_pa
 
 
 # ---------------------------------------------------------------- a cluster, started as a user would
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
 
 @pytest.fixture(scope='module')
 def cluster(tmp_path_factory):

@@ -11,7 +11,6 @@ from fastai.vision.all import (Adam, CrossEntropyLossFlat, DataLoaders, L, Learn
 from sotalearn import training  # noqa: E402
 from sotalearn.recipes import Recipe  # noqa: E402
 from sotalearn.speed import KeepPace, Timing, Way, fastest, fused_adam, quickest, threads_set, timings  # noqa: E402
-from sotalearn.toynette import make_toynette  # noqa: E402
 
 
 def small_model():
@@ -144,14 +143,6 @@ def test_a_model_is_left_as_it_was(home):
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_threads_are_put_back_after_an_interrupt():
-    before = torch.get_num_threads()
-    with pytest.raises(KeyboardInterrupt), threads_set(before + 1):
-        assert torch.get_num_threads() == before + 1
-        raise KeyboardInterrupt
-    assert torch.get_num_threads() == before
-
-
 class Clock:
     "A clock that says what it is told."
     now = 0.
@@ -202,13 +193,13 @@ def test_a_machine_that_is_busy_already_gets_one_thread_from_the_first_batch(pac
     assert 2 in {pace.batch(.1) for _ in range(60)} and pace.batch(.06) == 2 and pace.used == {1, 2}
 
 
-def test_a_run_asks_for_room_while_its_learner_is_made(tmp_path, monkeypatch):
+def test_a_run_asks_for_room_while_its_learner_is_made(toynette_of, tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(speed.Room, 'for_threads', lambda self, threads: asked.append(threads))
-    data = make_toynette(tmp_path/'small', train=2, val=1, show_progress=False)
     with threads_set(2), monkeypatch.context() as patch:
         patch.setattr(training, 'timings', lambda *args, **kwargs: [Timing(Way(n, False, True), 1/n) for n in (1, 2)])
-        learn = training.train(Recipe(dataset=str(data), size=16, epochs=1, bs=10, tta=0), tmp_path/'runs.csv')
+        recipe = Recipe(dataset=str(toynette_of(2, 1)), size=16, epochs=1, bs=10, tta=0)
+        learn = training.train(recipe, tmp_path/'runs.csv')
         assert torch.get_num_threads() == 2                         # put back
     assert asked == [2] and ', 1 thread, ' in learn.result['how']      # what was really used
 

@@ -87,9 +87,3 @@ def test_the_results_page_shows_it(table, drawn, results):
         fig, alt = drawn[0][language]
         colours, labels = colours_and_labels(fig)
         assert label in text and label in labels[-1] and label in alt and COLOUR in colours
-
-
-def test_the_results_page_reads_a_table_that_excel_saved(table, results):
-    plain = [cell.source for cell in results.notebook(table).cells]
-    table.write_bytes(table.read_text(encoding='utf-8').replace('\n', '\r\n').encode('utf-8-sig'))
-    assert [cell.source for cell in results.notebook(table).cells] == plain

@@ -1,8 +1,6 @@
 """Views: averaged, drawn as fastai draws them, decoded once, and clear about what they cannot take."""
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import nn
 
 from sotalearn.tta import average_views, corner_boxes, crop_box, has_bf16, share_kept
@@ -31,22 +29,6 @@ def test_the_mean_is_a_probability_and_the_maximum_is_not():
     assert (average_views(probs, 'max').sum(dim=1) > 1).all()
 
 
-def test_beta_weights_the_first_view():
-    probs = some_probs()
-    assert torch.allclose(average_views(probs, beta=.25), .75*probs[1:].mean(0) + .25*probs[0])
-    assert torch.allclose(average_views(probs, beta=0), probs[1:].mean(0))
-    assert torch.equal(average_views(probs, beta=1), probs[0])
-    assert torch.allclose(average_views(probs, beta=1/5), average_views(probs))
-
-
-def test_the_other_views_may_come_in_any_order_and_a_list_is_as_good():
-    probs = some_probs()
-    shuffled = probs[[0, 3, 1, 4, 2]]
-    for how, beta in (('mean', None), ('mean', .25), ('max', None)):
-        assert torch.allclose(average_views(shuffled, how, beta), average_views(probs, how, beta))
-        assert torch.equal(average_views(list(probs), how, beta), average_views(probs, how, beta))
-
-
 NAN, OK = float('nan'), some_probs()
 @pytest.mark.parametrize('probs, complaint', [
     ([OK[0], OK[1].double()], 'views of one dtype, got torch.float32 and torch.float64'),
@@ -66,10 +48,6 @@ def test_what_is_no_view_is_refused(probs, complaint):
     (dict(how='max', beta=.25), "beta must be None with how='max', got 0.25")])
 def test_what_is_no_way_to_average_is_refused(arguments, complaint):
     with pytest.raises(ValueError, match=complaint): average_views(OK, **arguments)
-
-
-@pytest.mark.parametrize('size, box', [((160, 201), (0, 20, 160, 180)), ((5, 5), (0, 0, 5, 5))])
-def test_the_crop_is_the_centre_square(size, box): assert crop_box(size) == box
 
 
 def test_share_kept():
@@ -95,29 +73,6 @@ def test_devices_that_are_not_ours_have_no_bf16():
 
 # ------------------------------------------------------------------ with a learner
 
-@pytest.fixture(scope='module')
-def learn(tmp_path_factory):
-    "A learner of two classes that never learned: what it says is arbitrary, but always the same."
-    from fastai.vision.all import CrossEntropyLossFlat, Learner
-    from sotalearn.data import get_dls
-    folder, rng = tmp_path_factory.mktemp('noise'), np.random.default_rng(0)
-    for split, count in (('train', 4), ('val', 9)):
-        for label in ('a', 'b'):
-            (folder/split/label).mkdir(parents=True)
-            for i in range(count):
-                shape = (40, 60, 3) if i % 2 else (50, 40, 3)
-                Image.fromarray(rng.integers(0, 255, shape, dtype=np.uint8)).save(folder/split/label/f'{i}.png')
-    dls = get_dls(4, 16, folder, num_workers=0)
-    torch.manual_seed(0)
-    body = nn.Conv2d(3, 8, 3, 2), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()
-    return Learner(dls, nn.Sequential(*body, nn.Linear(8, 2)), loss_func=CrossEntropyLossFlat())
-
-
-@pytest.fixture
-def quiet(learn):
-    with learn.no_bar(): yield learn
-
-
 def predict(learn, n=2, seed=0, **how):
     from fastai.vision.all import set_seed
     from sotalearn.tta import predict_views
@@ -125,44 +80,44 @@ def predict(learn, n=2, seed=0, **how):
     return predict_views(learn, n, **{'bf16': False, **how})
 
 
-def test_the_plain_view_is_what_get_preds_says(quiet):
-    probs, targets = predict(quiet)
-    expected, expected_targets = quiet.get_preds()
+def test_the_plain_view_is_what_get_preds_says(learn):
+    probs, targets = predict(learn)
+    expected, expected_targets = learn.get_preds()
     assert probs.shape == (3, 18, 2) and probs.dtype == torch.float32 and not probs.is_inference()
     assert torch.allclose(probs[0], expected, atol=1e-6)
     assert torch.equal(targets, expected_targets.as_subclass(torch.Tensor))
 
 
-def test_an_augmented_view_is_what_fastai_draws_from_the_same_seed(quiet):
+def test_an_augmented_view_is_what_fastai_draws_from_the_same_seed(learn):
     from fastai.vision.all import set_seed
-    dl = quiet.dls[1].new(shuffle=False, bs=18)     # one batch: preparing a plain one uses up random numbers, too
-    ours = predict(quiet, 1, seed=5, dl=dl)[0]
+    dl = learn.dls[1].new(shuffle=False, bs=18)     # one batch: preparing a plain one uses up random numbers, too
+    ours = predict(learn, 1, seed=5, dl=dl)[0]
     set_seed(5)
-    with dl.dataset.set_split_idx(0): fastais = quiet.get_preds(dl=dl)[0]
+    with dl.dataset.set_split_idx(0): fastais = learn.get_preds(dl=dl)[0]
     assert torch.allclose(ours[1], fastais, atol=1e-6) and not torch.allclose(ours[0], fastais, atol=1e-6)
 
 
-def test_the_same_seed_gives_the_same_views_and_another_does_not(quiet):
-    first, again, other = (predict(quiet, seed=o)[0] for o in (1, 1, 2))
+def test_the_same_seed_gives_the_same_views_and_another_does_not(learn):
+    first, again, other = (predict(learn, seed=o)[0] for o in (1, 1, 2))
     assert torch.equal(first, again) and not torch.equal(first[1:], other[1:]) and torch.equal(first[0], other[0])
     assert not torch.equal(first[1], first[2])
 
 
-def test_loading_processes_change_nothing_of_the_plain_view(quiet):
-    dl = quiet.dls[1].new(num_workers=2)
-    probs, targets = predict(quiet, dl=dl)
-    assert torch.allclose(probs[0], predict(quiet)[0][0], atol=1e-6) and targets.tolist() == [0]*9 + [1]*9
+def test_loading_processes_change_nothing_of_the_plain_view(learn):
+    dl = learn.dls[1].new(num_workers=2)
+    probs, targets = predict(learn, dl=dl)
+    assert torch.allclose(probs[0], predict(learn)[0][0], atol=1e-6) and targets.tolist() == [0]*9 + [1]*9
 
 
-def test_bfloat16_says_nearly_the_same(quiet):
-    exact, rounded = predict(quiet)[0], predict(quiet, bf16=True)[0]
+def test_bfloat16_says_nearly_the_same(learn):
+    exact, rounded = predict(learn)[0], predict(learn, bf16=True)[0]
     assert rounded.dtype == torch.float32 and torch.allclose(exact, rounded, atol=.02)
 
 
-def test_kept_pictures_give_the_views_that_decoded_ones_give(quiet, monkeypatch):
-    kept = predict(quiet)[0]
+def test_kept_pictures_give_the_views_that_decoded_ones_give(learn, monkeypatch):
+    kept = predict(learn)[0]
     monkeypatch.setattr('sotalearn.loading.KeptDL.has_a_short_cut', lambda self: False)
-    assert torch.equal(predict(quiet)[0], kept)
+    assert torch.equal(predict(learn)[0], kept)
 
 
 @pytest.mark.parametrize('size', [(1, 1), (2, 2), (1, 2), (3, 3)])
@@ -176,7 +131,7 @@ def test_a_small_map_as_one_matrix_is_the_same_convolution(size, dtype, off):
 
 
 @pytest.mark.parametrize('bf16, off', [(False, 1e-5), (True, .03)])
-def test_on_the_same_views_the_prepared_model_says_what_the_learners_says(quiet, bf16, off, monkeypatch):
+def test_on_the_same_views_the_prepared_model_says_what_the_learners_says(learn, bf16, off, monkeypatch):
     from fastai.vision.all import xresnet18
     from sotalearn.tta import _batches, _model_of
     torch.manual_seed(1)
@@ -184,28 +139,28 @@ def test_on_the_same_views_the_prepared_model_says_what_the_learners_says(quiet,
     for norm in (layer for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)):
         nn.init.uniform_(norm.weight, .5, 1.)         # fastai begins with 0 in some, which would hide a fault before it
         norm.running_mean.normal_()
-    monkeypatch.setattr(quiet, 'model', model.eval())
-    views, _ = next(_batches(quiet.dls[1], 3))
+    monkeypatch.setattr(learn, 'model', model.eval())
+    views, _ = next(_batches(learn.dls[1], 3))
     with torch.inference_mode(): expected = model(views.flatten(0, 1)).softmax(dim=1).unflatten(0, views.shape[:2])
-    found = _model_of(quiet, bf16)(views)
+    found = _model_of(learn, bf16)(views)
     assert torch.allclose(found, expected, atol=off) and expected.std() > .01
 
 
-def test_the_learner_is_left_as_it_was(quiet):
-    weights = {name: o.clone() for name, o in quiet.model.state_dict().items()}
-    quiet.model.train()
-    predict(quiet, bf16=True)
-    assert quiet.model.training and quiet.model[0].weight.dtype == torch.float32
-    assert all(torch.equal(o, weights[name]) for name, o in quiet.model.state_dict().items())
+def test_the_learner_is_left_as_it_was(learn):
+    weights = {name: o.clone() for name, o in learn.model.state_dict().items()}
+    learn.model.train()
+    predict(learn, bf16=True)
+    assert learn.model.training and learn.model[0].weight.dtype == torch.float32
+    assert all(torch.equal(o, weights[name]) for name, o in learn.model.state_dict().items())
 
 
-def test_files_without_labels_have_no_targets(quiet):
-    probs, targets = predict(quiet, 0, dl=quiet.dls.test_dl(quiet.dls.valid_ds.items[:3]))
+def test_files_without_labels_have_no_targets(learn):
+    probs, targets = predict(learn, 0, dl=learn.dls.test_dl(learn.dls.valid_ds.items[:3]))
     assert probs.shape == (1, 3, 2) and targets is None
 
 
-def test_a_shuffled_loader_comes_back_in_order(quiet):
-    _, targets = predict(quiet, 0, dl=quiet.dls[1].new(shuffle=True))
+def test_a_shuffled_loader_comes_back_in_order(learn):
+    _, targets = predict(learn, 0, dl=learn.dls[1].new(shuffle=True))
     assert targets.tolist() == [0]*9 + [1]*9
 
 
@@ -213,34 +168,28 @@ def test_a_shuffled_loader_comes_back_in_order(quiet):
     (dict(n=-1), 'n must be a whole number from 0 to 64, got -1'), (dict(n=65), 'got 65'), (dict(n=NAN), 'got nan'),
     (dict(n=1.), 'got 1.0'), (dict(n=True), 'got True'),
     (dict(bf16='no'), "bf16 must be 'auto', True or False, got 'no'")])
-def test_what_cannot_be_predicted_is_refused(quiet, arguments, complaint):
+def test_what_cannot_be_predicted_is_refused(learn, arguments, complaint):
     from sotalearn.tta import predict_views
-    with pytest.raises(ValueError, match=complaint): predict_views(quiet, **arguments)
+    with pytest.raises(ValueError, match=complaint): predict_views(learn, **arguments)
 
 
-def test_corners_are_predicted_and_a_whole_centre_is_the_plain_view(quiet):
+def test_corners_are_predicted_and_a_whole_centre_is_the_plain_view(learn):
     from sotalearn.tta import predict_corners
-    plain, targets = predict(quiet, 0)
-    probs, same_targets = predict_corners(quiet, share=1, bf16=False)
+    plain, targets = predict(learn, 0)
+    probs, same_targets = predict_corners(learn, share=1, bf16=False)
     assert probs.shape == (5, 18, 2) and torch.allclose(probs[0], plain[0], atol=1e-6) and torch.equal(targets, same_targets)
-    assert not torch.allclose(predict_corners(quiet, bf16=False)[0][0], plain[0], atol=1e-4)
-    with pytest.raises(ValueError, match='share must be a number from 0.5 to 1, got 2'): predict_corners(quiet, share=2)
+    assert not torch.allclose(predict_corners(learn, bf16=False)[0][0], plain[0], atol=1e-4)
+    with pytest.raises(ValueError, match='share must be a number from 0.5 to 1, got 2'): predict_corners(learn, share=2)
     with pytest.raises(ValueError, match='dl must make its pictures square by Resize'):
-        predict_corners(quiet, dl=quiet.dls[1].new(after_item=[]))
+        predict_corners(learn, dl=learn.dls[1].new(after_item=[]))
 
 
-def test_an_empty_validation_set_is_refused(quiet):
-    nothing = quiet.dls[1].new(dataset=[])
-    with pytest.raises(ValueError, match='dl must have at least one picture, got none'): predict(quiet, dl=nothing)
+def test_an_empty_validation_set_is_refused(learn):
+    nothing = learn.dls[1].new(dataset=[])
+    with pytest.raises(ValueError, match='dl must have at least one picture, got none'): predict(learn, dl=nothing)
 
 
 # ------------------------------------------------------------------ measured
-
-@pytest.fixture(scope='module')
-def measured(learn):
-    from sotalearn.tta import measure_views
-    with learn.no_bar(): return measure_views(learn, 8)
-
 
 def test_measured_views(measured):
     assert measured.probs.shape == (9, 18, 2) and len(measured.seconds) == len(measured.accuracy()) == 9
@@ -251,17 +200,17 @@ def test_measured_views(measured):
 @pytest.mark.parametrize('arguments, complaint', [
     (dict(n=0), 'n must be a whole number from 1 to 64, got 0'), (dict(n=65), 'got 65'),
     (dict(), 'dl must have labels, got none')])
-def test_what_cannot_be_measured_is_refused(quiet, arguments, complaint):
+def test_what_cannot_be_measured_is_refused(learn, arguments, complaint):
     from sotalearn.tta import measure_views
-    unlabelled = quiet.dls.test_dl(quiet.dls.valid_ds.items[:2])
-    with pytest.raises(ValueError, match=complaint): measure_views(quiet, dl=unlabelled, **arguments)
+    unlabelled = learn.dls.test_dl(learn.dls.valid_ds.items[:2])
+    with pytest.raises(ValueError, match=complaint): measure_views(learn, dl=unlabelled, **arguments)
 
 
-def test_every_step_of_a_prediction_costs_something(quiet):
+def test_every_step_of_a_prediction_costs_something(learn):
     from sotalearn.tta import view_costs
-    costs = view_costs(quiet, pictures=4, n=2)
+    costs = view_costs(learn, pictures=4, n=2)
     assert len(costs) == 9 and (costs.ms > 0).all()
-    with pytest.raises(ValueError, match='pictures must be a whole number from 1 to 1024, got 0'): view_costs(quiet, 0)
+    with pytest.raises(ValueError, match='pictures must be a whole number from 1 to 1024, got 0'): view_costs(learn, 0)
 
 
 def test_the_table_of_rivals_is_whole():
