@@ -48,8 +48,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'sotalearn/bookkeeping.py'),
                                        'sotalearn.bookkeeping._n_train': ('tools/bookkeeping.html#_n_train', 'sotalearn/bookkeeping.py'),
                                        'sotalearn.bookkeeping._newest': ('tools/bookkeeping.html#_newest', 'sotalearn/bookkeeping.py'),
-                                       'sotalearn.bookkeeping._now_and_then': ( 'tools/bookkeeping.html#_now_and_then',
-                                                                                'sotalearn/bookkeeping.py'),
                                        'sotalearn.bookkeeping._one_after_another': ( 'tools/bookkeeping.html#_one_after_another',
                                                                                      'sotalearn/bookkeeping.py'),
                                        'sotalearn.bookkeeping._own_name': ('tools/bookkeeping.html#_own_name', 'sotalearn/bookkeeping.py'),

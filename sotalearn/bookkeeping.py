@@ -239,12 +239,14 @@ def run(recipe:Recipe, # with stages or without
 
 # %% ../nbs/tools/bookkeeping.ipynb #2f9235b4
 class _Watch(Callback):
-    "Tells how many pixels a run has taken through the model."
-    def __init__(self, report): self.report, self.pixels = report, 0
+    "Tells, at most once a second, how many pixels a run has taken through the model."
+    def __init__(self, report): self.report, self.pixels, self.told = report, 0, 0
 
     def after_batch(self):
         if not self.training: return
         self.pixels += len(self.x)*self.x.shape[-1]**2
+        if perf_counter() - self.told < 1: return
+        self.told = perf_counter()
         self.report(self.pixels)
 
 
@@ -285,23 +287,11 @@ class _Display:
         if self.bar: self.bar.update(1000)
 
 
-def _now_and_then(report):
-    "`report`, but at most once a second."
-    told = 0
-
-    def maybe(number):
-        nonlocal told
-        if perf_counter() - told < 1: return
-        told = perf_counter()
-        report(number)
-    return maybe
-
-
 def _train_apart(recipe, report, results, here):
     "A run in a process beside others: its row, which is not recorded, and its checkpoint."
     torch.set_num_threads(1)
     defaults.cpus = 0                                   # it loads its pictures itself: it has one core
-    learn = run(recipe, results, _Watch(_now_and_then(report)), record=False)
+    learn = run(recipe, results, _Watch(report), record=False)
     if not here: remove_checkpoint(learn.checkpoint)    # nobody else can on another machine
     return learn.result, learn.checkpoint
 
