@@ -105,7 +105,8 @@ def renew(path):
 
 def main():
     parser = argparse.ArgumentParser(description='Renew the stored outputs of notebooks.')
-    parser.add_argument('names', nargs='*', metavar='NAME', help='how a path below nbs/ begins: 06, demos/mixup, tools, … (default: all notebooks)')
+    parser.add_argument('names', nargs='*', metavar='NAME',
+                        help='how a path below nbs/ begins: 06, demos/mixup, tools, … (default: all notebooks)')
     parser.add_argument('--jobs', type=int, default=1,
                         help='notebooks at a time (default: 1; more make measured times longer)')
     options = parser.parse_args()
