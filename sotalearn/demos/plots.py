@@ -151,14 +151,14 @@ def _draw_pairs(ax, sides, colours):
     ax.set(xlim=(-.5, 1.5), ylim=(middle - reach, middle + reach))
 
 
-def pairs_figure(hard:'DataFrame', # runs of one recipe: columns `seed` and the measures
-                 smoothed:'DataFrame', # runs of another; only seeds that are in both count
+def pairs_figure(baseline:'DataFrame', # runs of one recipe: columns `seed` and the measures
+                 changed:'DataFrame', # runs of another; only seeds that are in both count
                  labels:list, # of two (English, Chinese, colour)
                  measures:tuple=('accuracy', 'confidence', 'nll', 'ece'), # columns, a panel each
                 )->StillFigure:
     "Two recipes' runs, a panel a measure, each pair of the same seed joined by a line."
-    pairs = hard.merge(smoothed, on='seed')
-    if not len(pairs): raise ValueError('hard and smoothed must share seeds, got none')
+    pairs = baseline.merge(changed, on='seed')
+    if not len(pairs): raise ValueError('baseline and changed must share seeds, got none')
     names = [_MEASURES.get(measure, (measure, measure)) for measure in measures]
     sides = [[pairs[f'{measure}_{side}'].astype(float) for side in 'xy'] for measure in measures]
 

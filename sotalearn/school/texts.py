@@ -165,8 +165,13 @@ def cells_of(path:Path, # of a notebook
 def chapter_title(path:Path, # a chapter's notebook
                  )->tuple: # (English, Chinese), such as ('07 · Label smoothing', '07 · 标签平滑')
     "A chapter's title, without what stands behind its colon."
-    headings = [_source(cell).splitlines()[0].removeprefix('# ') for cell in cells_of(path)[:2]]
-    return tuple(re.split('[:：]', heading)[0] for heading in headings)
+    text, found = path.read_text(encoding='utf-8'), []
+    start = text.index('"cells"')
+    for _ in LANGUAGES:         # its first two cells; the others have megabytes of pictures
+        cell, start = json.JSONDecoder().raw_decode(text, text.index('{', start))
+        heading = _source(cell).splitlines()[0].removeprefix('# ')
+        found.append(re.split('[:：]', heading)[0])
+    return tuple(found)
 
 
 def _passage(rows, chapter):
