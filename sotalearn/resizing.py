@@ -143,7 +143,7 @@ def measured_cost()->'Callable': # `seconds_per_image(size)`, of one CPU core
 def transfer_learner(model, # `Sequential` that ends in a `Linear` layer, as fastai's xresnets do; copied, not changed
                      dls, # DataLoaders of the new task
                      **kwargs, # for fastai's `Learner`, such as `metrics`
-                    )->'Learner': # of two parameter groups: `fine_tune` trains the new layer alone in its first epoch
+                    )->'Learner': # of two parameter groups: `fine_tune` freezes the body in its first epoch
     "A Learner that starts from a trained model: its body is kept, its last layer is new."
     from fastai.vision.all import Learner, params               # not above: the schedules need no fastai
     last = model[-1] if isinstance(model, torch.nn.Sequential) and len(model) else model

@@ -194,7 +194,8 @@ CLAIMS = [
     ('06', 'plain training leads, by {} points over Mixup and by {} over CutMix',
      [behind(MIXUP)[0], behind(CUTMIX)[0]]),
     ('06', 'Mixup is {} points ahead ({} to {}), CutMix {} ({} to {})', gap(LONG_MIXUP, LONG) + gap(LONG_CUTMIX, LONG)),
-    ('06', 'the better of the two, by {} points ({} to {})', gap(LONG_CUTMIX, LONG_MIXUP)),
+    ('06', 'the more accurate of the two, by {} points ({} to {})', gap(LONG_CUTMIX, LONG_MIXUP)),
+    ('06', 'its calibration error is the larger one, {:.3f} against {:.3f}', means('ece', LONG_CUTMIX, LONG_MIXUP)),
     ('06', 'training loss is down to {:.2f}, while the loss on pictures it has not seen is {:.2f}. It claims {:.0f} % '
      'and gets {:.0f} % right', [runs(**LONG)[of].mean() for of in ('train_loss', 'nll', 'confidence', 'accuracy')]),
     ('06', 'stays at {:.2f}, above its floor, and the network claims {:.0f} % and gets {:.0f} % right; −log p is '
@@ -276,7 +277,7 @@ CLAIMS = [
     ('08', 'chance alone moves a figure by {:.2f} points', [off_by_chance(.8, 50_000)]),
     ('08', 'less sure of itself, by {:.0f} points', behind(SMOOTH, column='confidence')[:1]),
     ('08', 'TTA is better, by {} points ({} to {})', tta({})),
-    ('08', 'on top of progressive resizing by {} ({} to {})', gap(FIRST, {}, 'accuracy_tta', 'accuracy')),
+    ('08', 'with progressive resizing beneath it by {} ({} to {})', gap(FIRST, {}, 'accuracy_tta', 'accuracy')),
     ('08', 'after five epochs, by {} ({} to {}) and {} points ({} to {})', behind(MIXUP) + behind(CUTMIX)),
     ('08', 'better than the baseline, by {} points ({} to {})', gap(TOGETHER, {}, 'accuracy_tta', 'accuracy')),
     ('08', 'put beside tta, it is {} ({} to {:+.1f})', gap(TOGETHER, column='accuracy_tta')),

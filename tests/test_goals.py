@@ -19,12 +19,12 @@ CHECKED = {
            '?trained_on ?redrawn'],
     '05': ['when_not ?cut_objects', 'average_views q6 ?beta', 'choose_n q7 ?five_views ?times_get_preds',
            '?single_pass', 'when_not'],
-    '06': ['blend blended_target q8 ?blend_target', 'mixed_floor ?near_zero', 'q10 ?who_leads ?few_pictures_cost',
+    '06': ['blend blended_target q8 ?blend_target', 'mixed_floor ?mixed_loss', 'q10 ?who_leads ?few_pictures_cost',
            'blend ?blend_of_two'],
     '07': ['q11 ?logit_growth', 'smooth_labels optimal_logit q13 ?smoothed_true', 'own_ece ?ece_by_hand',
            '?answers_changed ?still_better', 'repair_labels q12 ?few_smoothing ?average_target'],
-    '08': ['verdict ?verdicts_alike', 'verdict ?plain_128', 'paired_difference enough_seeds ?lucky_seed',
-           '?two_more ?time_alone', '?believable']}
+    '08': ['verdict ?verdicts_alike', 'verdict ?first_128', 'paired_difference enough_seeds ?lucky_seed',
+           '?two_more ?small_alone', '?believable']}
 CHAPTERS = sorted(NBS.glob('0[1-8]*.ipynb'))
 
 

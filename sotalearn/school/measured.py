@@ -275,7 +275,7 @@ ANSWERS = {     # name → a `Number`, a letter, or a function that finds the le
     'best_corners': lambda: 'abc'[_top(_numbers(shown('05', 'tta00108')))],
     'best_test_size': Number(lambda: _best_test_size(), 4, 0),
     'single_pass': _single_pass,
-    'times_get_preds': Number(lambda: _numbers(shown('05', 'tta00092'), 'learn.tta')[-1], .7),
+    'times_get_preds': Number(lambda: _numbers(shown('05', 'tta00092'), 'predict_views')[-1], .7),
 
     'blend_target': 'b', 'blend_of_two': Number(lambda: .3*10 + .7*20, .01, 0), 'randint_indices': 'c',
     'kept_share': Number(lambda: 100*_kept(.4), 5, 0),
@@ -283,7 +283,8 @@ ANSWERS = {     # name → a `Number`, a letter, or a function that finds the le
     'short_losses': lambda: _lowest(shown('06', '2bd5c114'), 1, dict(a='MixUp(0.4)', b='baseline')),
     'mixup_confidence': lambda: _verdict('b', 'a', 'c', dict(mixup=.4), column='ece'),
     'tumour_loss': lambda: _both_ways(*_column(shown('06', '20247f23'), 2, ('accuracy', 'confidence')).values()),
-    'near_zero': 'a', 'best_gap': Number(lambda: math.log(.7/.3), .15, 2), 'cutmix_target': 'a',
+    'mixed_loss': Number(lambda: _numbers(shown('06', 'f9462ff2'))[2], .1, 2),
+    'best_gap': Number(lambda: math.log(.7/.3), .15, 2), 'cutmix_target': 'a',
     'who_leads': lambda: _best(dict(a={}, b=dict(mixup=.4), c=dict(cutmix=1.))),
     'few_pictures_cost': Number(lambda: _points(dict(train_images=1000), dict(train_images=1000, mixup=.4)), .3),
     'pays_now': lambda: _verdict('a', 'b', 'c', dict(_FEW_LONG, mixup=.4), _FEW_LONG),
@@ -296,7 +297,7 @@ ANSWERS = {     # name → a `Number`, a letter, or a function that finds the le
     'unweighted': 'b', 'smoothed_logit': Number(lambda: math.log(.91/.01), .3),
     'pytorch_preds': 'b', 'ece_by_hand': Number(lambda: (.9 - .75)/2 + (.75 - .6)/2, .005, 2),
     'surer': lambda: _verdict('b', 'a', 'c', dict(smoothing=.1), column='confidence'),
-    'answers_changed': Number(lambda: 0, digits=0), 'never_changes': 'b',
+    'answers_changed': Number(lambda: 0, digits=0), 'lowest_log_p': 'b',
     'rows_with_zero': Number(_rows_with_zero, digits=0),
     'long_ece': lambda: _verdict('b', 'a', 'c', dict(_LONG, smoothing=.1), _LONG, column='ece'),
     'still_better': _still_better,
@@ -306,7 +307,7 @@ ANSWERS = {     # name → a `Number`, a letter, or a function that finds the le
     'average_target': Number(lambda: 1 - .2, .05),
 
     'lucky_seed': lambda: 'a' if all(_side_by_side()) else 'b', 'turns_round': _turns_round, 'above_line': _above_line,
-    'plain_128': Number(lambda: _points(dict(size=128), dict(epochs=8)), .3, 2),
+    'first_128': Number(lambda: _points(dict(size=128, stages='6x64', epochs=2), dict(epochs=8), column='accuracy_tta'), .3),
     'three_seeds': Number(_three_seeds, 3, 0),
-    'time_alone': Number(lambda: _points(dict(epochs=8)), .3),
+    'small_alone': Number(lambda: _points(dict(stages='4x32', epochs=5), dict(epochs=8)), .3),
     'verdicts_alike': Number(_verdicts_alike, digits=0), 'believable': Number(lambda: 1, digits=0)}
