@@ -23,9 +23,9 @@ from fastprogress.fastprogress import IN_NOTEBOOK, progress_bar
 
 from .checkpoints import remove_checkpoint
 from .checks import check_limits
-from .datasets import DATASETS, SPLITS, check_dataset, dataset_folder, dataset_name
+from .datasets import DATASETS, SPLITS, dataset_folder, own_name
 from .files import as_path
-from .jobs import check_jobs, check_workers, connect, side_by_side
+from .jobs import check_jobs, check_workers, connect, outcome, side_by_side
 from .models import find_model
 from .pictures import choose_images, dataset, place_of, split_of
 from .recipes import (Recipe, changed_fields, course_table, own_table, pixels_seen, read_runs, recipe_of, record_run,
@@ -42,7 +42,7 @@ def check_race(recipes:dict, # from names to `Recipe`, the baseline first
     "Recipes and seeds that can be compared; a `ValueError` otherwise."
     _check_recipes(recipes)
     seeds = _checked_seeds(seeds)
-    recipes = {name: replace(recipe, dataset=_own_name(recipe.dataset)) for name, recipe in recipes.items()}
+    recipes = {name: replace(recipe, dataset=own_name(recipe.dataset)) for name, recipe in recipes.items()}
     for field in ('dataset', 'split', 'splitter'):          # other pictures to validate on: nothing to compare
         values = {getattr(recipe, field): name for name, recipe in recipes.items()}
         if len(values) > 1:
@@ -68,13 +68,6 @@ def _checked_seeds(seeds):
         got = ', '.join(map(str, seeds)) or 'none'
         raise ValueError(f'seeds must be at least one, and each only once, got {got}')
     return seeds
-
-
-def _own_name(name):
-    "The dataset's own name in place of 'auto' or a folder; nothing is made or downloaded for it."
-    if name == 'auto': return dataset_name(dataset_folder(name))
-    check_dataset(name)
-    return name if name in DATASETS else dataset_name(as_path(name))
 
 # %% ../nbs/tools/bookkeeping.ipynb #e1f87382
 _FIELDS = [field.name for field in fields(Recipe) if field.name not in ('seed', 'tta')]     # what a training depends on
@@ -308,13 +301,16 @@ def _record(recipe, row, checkpoint, table):
 
 
 def _one_after_another(left, recipes, table, display):
-    "Train in this process. `left` loses each run that is over."
+    "Train in this process. `left` loses each run that is over; what failed, and why."
+    failures = {}
     for recipe in list(left):
-        display.begin(names_of(recipe, recipes))
+        name, failure = names_of(recipe, recipes), None
+        display.begin(name)
         watch = _Watch(lambda pixels: display.show({recipe: pixels}))
-        if missing_runs(dict(it=recipe), [recipe.seed], table): run(recipe, table, watch)
-        display.end(left.pop(recipe))
-    return {}
+        if missing_runs(dict(it=recipe), [recipe.seed], table): _, failure = outcome(run, recipe, table, watch)
+        if failure: failures[name] = failure
+        display.end(left.pop(recipe), failure and name, say(failure or ''))
+    return failures
 
 
 def _many_at_once(left, recipes, table, display, jobs, client):

@@ -92,9 +92,11 @@ class Store:
 
     def read(self,
              state:str, # of a picture, one of `places`
-            )->np.ndarray: # uint8 (h, w, 3); None if it was not kept, or is damaged
+            )->np.ndarray: # uint8 (h, w, 3); None if it is not kept, or is damaged
         "The pixels of a picture."
-        if self.data is None: self.data = np.memmap(self.file, dtype=np.uint8, mode='r')
+        if self.data is None:
+            try: self.data = np.memmap(self.file, dtype=np.uint8, mode='r')
+            except OSError: return None                                 # removed meanwhile, to make room for others
         i = self.places[state]
         shape = self.shapes[i]
         pixels = self.data[self.ends[i] - shape.prod():self.ends[i]]

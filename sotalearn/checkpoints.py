@@ -173,11 +173,16 @@ def find_checkpoint(facts:dict, # from `run_facts`
 def _in_a_line(e): return ' '.join(str(e).split())
 
 
+def _facts_in(path):
+    "What a checkpoint says of its run, without the weights; an empty dict if it does not."
+    with suppress(Exception), safe_open(path, framework='pt') as file:          # a spoilt file may fail in any way
+        return json.loads(file.metadata()['facts'])
+    return {}
+
+
 def _run_of(path):
     "What run a checkpoint is of, as `run_facts`; an empty dict if it does not say."
-    with suppress(Exception), safe_open(path, framework='pt') as file:          # a spoilt file may fail in any way
-        return json.loads(file.metadata()['facts'])['run']
-    return {}
+    return _facts_in(path).get('run', {})
 
 
 def _others(path):
@@ -311,13 +316,14 @@ class Checkpoints(SkipToEpoch):
 
     def how_to_go_on(self)->str: # in the language of the settings
         "What a learner wants to know who has just stopped a run."
-        if not self.path.exists():
+        done = _facts_in(self.path).get('epochs', 0)           # in the file, which a full disk may have kept old
+        if not done:
             return say('Stopped before an epoch was kept: next time the run begins at the start.',
                        '还没有存下任何周期就停了：下次从头开始。')
         epochs = sum(fit.epochs for fit in Recipe(**self.facts['recipe']).fits())
-        return say(f'Stopped with {self.done} of {epochs} epochs done. To go on from there: '
+        return say(f'Stopped with {done} of {epochs} epochs done. To go on from there: '
                    'train(recipe, resume=True), or the same command with --resume.',
-                   f'训练停下了，{epochs} 个周期已完成 {self.done} 个。接着跑：train(recipe, resume=True)，'
+                   f'训练停下了，{epochs} 个周期已完成 {done} 个。接着跑：train(recipe, resume=True)，'
                    '或在原来的命令后面加 --resume。')
 
 

@@ -36,6 +36,13 @@ def check_processes(recipe:Recipe, # with stages or without
     "`processes` if they can share a recipe's training on this machine; a `ValueError` otherwise."
     check_whole(processes, 'processes', 1)
     if processes == 1: return 1
+    _check_shares(recipe, processes)
+    _check_room(processes)
+    return processes
+
+
+def _check_shares(recipe, processes):
+    "A `ValueError` unless so many processes can share each batch of a recipe."
     for stage in recipe.schedule():
         if stage.bs % processes or stage.bs < 2*processes:
             raise ValueError(f'bs must be a multiple of the {processes} processes, with two pictures or more for each, '
@@ -43,8 +50,6 @@ def check_processes(recipe:Recipe, # with stages or without
     if not find_spec('accelerate'):
         raise ValueError("processes must be 1 without accelerate, which fastai trains with in several: "
                          "pip install 'sotalearn[distributed]'")
-    _check_room(processes)
-    return processes
 
 # %% ../nbs/tools/distributed.ipynb #1f0797b4
 def started_by_torchrun()->bool:
@@ -131,6 +136,8 @@ def train_processes(recipe:Recipe, # with stages or without
     "Train a recipe in several processes at once and record the run; a `ChildProcessError` if one of them ends early."
     table = writable_table(results).resolve()
     if started_by_torchrun():
+        several = int(os.environ['WORLD_SIZE'])
+        if several > 1: _check_shares(recipe, several)
         from sotalearn.ranks import train_rank
         return train_rank(recipe, table, resume)
     if check_processes(recipe, processes) == 1:

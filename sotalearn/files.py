@@ -39,11 +39,10 @@ def write_atomic(path:Path, # made anew, or replaced; its folder is made if need
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f'.{path.name}-')
     try:
-        with open(descriptor, 'r+b') as file:
-            if callable(content): content(Path(draft))
-            else: file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
+        os.close(descriptor)                                # Windows lets nobody replace a file that is open
+        if callable(content): content(Path(draft))
+        else: Path(draft).write_bytes(content.encode() if isinstance(content, str) else content)
+        with open(draft, 'r+b') as file: os.fsync(file.fileno())
         os.chmod(draft, path.stat().st_mode if path.exists() else 0o644)   # mkstemp's 0600 would hide it from others
         os.replace(draft, path)
     except BaseException:

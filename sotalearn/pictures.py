@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from .checks import check_choice, check_number, check_whole
 from .datasets import DATASETS, OFFICIAL, SPLITS, dataset_folder, dataset_name
@@ -27,7 +28,7 @@ from .settings import say
 from .stored import stored_languages
 from .toynette import make_toynette
 
-from fastai.data.external import URLs, fastai_path, untar_data
+from fastai.data.external import URLs, fastai_cfg, fastai_path, untar_data
 from fastai.data.transforms import get_files
 from fastai.vision.core import PILImage         # after sotalearn, which silences a warning of fastai's
 from fastcore.foundation import L
@@ -165,8 +166,9 @@ def split_folder(folder:Path, # holds '<class>/<pictures>', however deep they li
         (draft/'split.json').write_text(json.dumps(told, indent=1), encoding='utf-8')
         draft.chmod(0o755)
         draft.rename(target)
-    except BaseException:
+    except BaseException as e:
         shutil.rmtree(draft, ignore_errors=True)
+        if isinstance(e, OSError) and target.exists(): return split_folder(folder, val, seed)    # another was faster
         raise
     return target
 
@@ -201,9 +203,18 @@ def _contents(path):
     return sha256(os.fsencode(''.join(lines))).hexdigest()
 
 
-def _fetched(name):
-    "The folder of a dataset that fastai has just downloaded, once it is seen to be that dataset."
-    with _data_alone(dataset_folder(name).name): path = untar_data(_DOWNLOADS[name])
+def _unpacked(name, draft):
+    "The folder of a dataset that fastai downloads and unpacks into the folder `draft`."
+    config = fastai_cfg()
+    usual = config['data']                              # `untar_data` would leave it at `draft`
+    try:
+        with _data_alone(dataset_folder(name).name): return untar_data(_DOWNLOADS[name], data=draft)
+    finally: config['data'] = usual
+
+
+def _fetched(name, draft):
+    "The folder of a dataset that was just unpacked into `draft`, once it is seen to be that dataset."
+    path = _unpacked(name, draft)
     counts = [*map(len, split_pictures(path).values())]
     if counts != _OFFICIAL_COUNTS: raise ValueError(f'it holds {counts[0]} and {counts[1]} pictures')
     if name in SPLITS: check_split(SPLITS[name], path)
@@ -212,13 +223,26 @@ def _fetched(name):
     return path
 
 
-def _download(name):
-    "Fetch a dataset through fastai; what arrived of a broken download is removed."
-    try: return _fetched(name)
-    except BaseException as e:
+def _fetch(name, folder):
+    "Fetch a dataset beside `folder` and give it that name when it is whole; what arrived of a broken download goes."
+    for left in folder.parent.glob(f'.{folder.name}.fetching-*'): shutil.rmtree(left, ignore_errors=True)
+    draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f'.{folder.name}.fetching-'))
+    try: _fetched(name, draft).rename(folder)
+    except BaseException:
         for part in fastai_path('archive').glob(f'{Path(_DOWNLOADS[name]).name}*'): part.unlink(missing_ok=True)
-        shutil.rmtree(dataset_folder(name), ignore_errors=True)     # half unpacked: there was no such folder before
-        if not isinstance(e, Exception): raise
+        raise
+    finally: shutil.rmtree(draft, ignore_errors=True)
+
+
+def _download(name):
+    "The folder of a dataset of fastai's, fetched once for all who ask at the same time."
+    folder = dataset_folder(name)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_name(f'.{folder.name}.lock')):
+            if not folder.is_dir(): _fetch(name, folder)            # another process may have fetched it meanwhile
+        return folder
+    except Exception as e:
         raise ConnectionError(f'{name} could not be downloaded ({type(e).__name__}: {e}); check the network, '
                               "or use dataset('toynette'), which needs none") from None
 

@@ -391,8 +391,8 @@ def _kept_beside(path, text):
 
 
 _DECIMAL_COMMA = re.compile(r'-?\d+,\d+')
-_NUMBERS = {field.name for field in fields(Recipe) if field.type in (int, float)} | {
-    *MEASURED} - {'how', 'device', 'versions', 'commit', 'date'}
+_TEXTS = {'how', 'device', 'versions', 'commit', 'date', *(field.name for field in fields(Recipe) if field.type is str)}
+_NUMBERS = {field.name for field in fields(Recipe) if field.type in (int, float)} | {*MEASURED} - _TEXTS
 
 
 def _is_number(cell):
@@ -423,7 +423,8 @@ def read_runs(path:Path=None, # the learner's own table by default; `course_tabl
     if not rows: return pd.DataFrame(columns=list(dict.fromkeys([*columns, *COLUMNS])))
     text = io.StringIO()
     csv.writer(text).writerows([columns, *(row[:len(columns)] for row in rows)])
-    runs = pd.read_csv(io.StringIO(text.getvalue()), keep_default_na=False, na_values=[''])
+    texts = {name: str for name in _TEXTS}              # a checksum may have digits alone
+    runs = pd.read_csv(io.StringIO(text.getvalue()), keep_default_na=False, na_values=[''], dtype=texts)
     runs = runs.reindex(columns=[*runs, *(name for name in COLUMNS if name not in runs)])       # of later editions
     for field in fields(Recipe):
         column = runs[field.name].astype(object)

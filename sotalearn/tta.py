@@ -316,7 +316,7 @@ def view_costs(learn, # a fastai Learner of picture files
 def corner_boxes(size, # the picture's (width, height) in pixels, whole numbers
                  share:float=.875, # the squares' side as a share of the picture's shorter one, from 0.5 to 1
                 )->list: # five (left, top, right, bottom) in pixels, the centre first
-    "The centre and the four corners of a picture; Krizhevsky 2012 took those of its middle square: https://doi.org/10.1145/3065386"
+    "The centre and the four corners; Krizhevsky 2012 took those of the middle square: https://doi.org/10.1145/3065386"
     width, height = _sides(size)
     side = max(1, round(check_number(share, 'share', .5, 1)*min(width, height)))
     right, bottom = width - side, height - side

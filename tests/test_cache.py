@@ -140,6 +140,13 @@ def test_what_was_used_longest_ago_goes_first(toys, home):
     assert sum(file.stat().st_size for file in stores(home)) <= limit
 
 
+def test_pictures_that_others_removed_before_they_were_read_are_decoded(toys, home):
+    files = choose_images(toys)
+    opener = open_kept(files, toys, 64)
+    for file in stores(home): file.unlink()
+    assert opener.create(files[0]).size == Picture.create(files[0]).size
+
+
 def test_what_a_killed_process_left_is_removed(toys, home):
     pictures_folder().mkdir(parents=True)
     (pictures_folder()/'.draft-abc').write_bytes(bytes(1000))

@@ -238,7 +238,8 @@ def test_stopping_tells_how_to_go_on(recipe, tmp_path, capsys, monkeypatch):
     assert stop_in(2, recipe, table) and '2 个周期已完成 1 个' in capsys.readouterr().out
     monkeypatch.setenv('SOTALEARN_LANGUAGE', 'en')
     assert stop_in(1, recipe, table)                        # begun anew: what was kept stays until an epoch is over
-    assert 'resume=True would go on with it' in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert 'resume=True would go on with it' in told and 'Stopped with 1 of 2 epochs done' in told
     stop_in(2, recipe, table, resume=True)
     assert 'Stopped with 1 of 2 epochs done. To go on from there: train(recipe, resume=True)' in capsys.readouterr().out
     stop_in(2, recipe, table, resume='auto')                # of many runs: whoever started them says how to go on

@@ -195,7 +195,7 @@ CLAIMS = [
      [behind(MIXUP)[0], behind(CUTMIX)[0]]),
     ('06', 'Mixup is {} points ahead ({} to {}), CutMix {} ({} to {})', gap(LONG_MIXUP, LONG) + gap(LONG_CUTMIX, LONG)),
     ('06', 'the more accurate of the two, by {} points ({} to {})', gap(LONG_CUTMIX, LONG_MIXUP)),
-    ('06', 'its calibration error is the larger one, {:.3f} against {:.3f}', means('ece', LONG_CUTMIX, LONG_MIXUP)),
+    ('06', 'its calibration error is larger, {:.3f} against {:.3f}', means('ece', LONG_CUTMIX, LONG_MIXUP)),
     ('06', 'training loss is down to {:.2f}, while the loss on pictures it has not seen is {:.2f}. It claims {:.0f} % '
      'and gets {:.0f} % right', [runs(**LONG)[of].mean() for of in ('train_loss', 'nll', 'confidence', 'accuracy')]),
     ('06', 'stays at {:.2f}, above its floor, and the network claims {:.0f} % and gets {:.0f} % right; −log p is '

@@ -93,6 +93,26 @@ def test_recipes_are_compared_over_their_seeds(measured, capsys):
     assert float(found['low']) < 50
 
 
+def test_a_table_of_recipes_is_sorted_and_has_the_columns_asked_for(measured, capsys):
+    assert rows(capsys, '--compare', '--columns', 'accuracy', '--sort', 'accuracy') == ['40.0', '60.0', '90.0']
+    for words in (['--sort', 'low'], ['--compare', '--sort', 'seconds'], ['--compare', '--columns', 'seconds']):
+        assert main(['results', *words]) == 2 and 'must be one of' in capsys.readouterr().err
+
+
+def test_runs_are_found_by_the_folder_of_their_dataset(measured, tmp_path, monkeypatch, capsys):
+    (tmp_path/'mine').mkdir()
+    record(Recipe(dataset=str(tmp_path/'mine')), None)
+    monkeypatch.setenv('FASTAI_HOME', str(tmp_path))                # no photographs there: 'auto' is Toynette
+    assert rows(capsys, '--dataset', 'mine') == rows(capsys, '--dataset', str(tmp_path/'mine')) == ['4']
+    assert rows(capsys, '--dataset', 'auto') == ['c1', '1', '2', '3']
+
+
+def test_only_the_recipes_asked_for_have_limits(measured, capsys):
+    assert main(['compare', '--recipes', 'baseline,tta', '--seeds', '1', '--size', '8', '--dataset', 'toynette',
+                 '--missing']) == 0
+    assert '1 runs are missing' in capsys.readouterr().out
+
+
 def test_all_columns_go_into_a_pipe(measured, capsys):
     assert main(['results', '--csv']) == 0
     table = pd.read_csv(io.StringIO(capsys.readouterr().out))

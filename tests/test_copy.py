@@ -106,6 +106,44 @@ def test_settings_of_the_learner_are_kept_but_for_the_language_asked_for(tmp_pat
     assert (settings(tmp_path).epochs, settings(tmp_path).language) == (9, 'zh')
 
 
+@pytest.mark.parametrize('text, changed', [
+    ('[tool]\nlanguage = fr\n\n[sotalearn]\nlanguage = en\n[more]\nlanguage = de\n',
+     '[tool]\nlanguage = fr\n\n[sotalearn]\nlanguage = zh\n[more]\nlanguage = de\n'),
+    ('[sotalearn]\nLanguage＝en\n', '[sotalearn]\nLanguage＝zh\n'),
+    ('[sotalearn]\n  language : en\n', '[sotalearn]\n  language : zh\n'),
+    ('[sotalearn]\nepochs = 9\n', '[sotalearn]\nlanguage = zh\nepochs = 9\n'),
+    ('[sotalearn]', '[sotalearn]\nlanguage = zh\n')])
+def test_the_language_is_set_however_the_learner_writes_and_nowhere_else(tmp_path, small, text, changed):
+    (tmp_path/'settings.ini').write_text(text, encoding='utf-8')
+    write_copy(tmp_path, 'zh', small)
+    assert (tmp_path/'settings.ini').read_text(encoding='utf-8') == changed and settings(tmp_path).language == 'zh'
+
+
+def test_the_folder_of_another_project_is_refused_and_left_alone(tmp_path, small):
+    theirs = '[DEFAULT]\nlib_name = theirs\nlanguage = English\n'
+    (tmp_path/'settings.ini').write_text(theirs)
+    with pytest.raises(ValueError, match=r"folder must not be another project's: .* a section \[sotalearn\], got none"):
+        write_copy(tmp_path, 'zh', small)
+    assert [path.name for path in tmp_path.iterdir()] == ['settings.ini']
+    assert (tmp_path/'settings.ini').read_text() == theirs
+
+
+def test_a_copy_that_was_interrupted_is_still_ours(tmp_path, small, monkeypatch):
+    from sotalearn.school import copy
+
+    def interrupt(*_): raise KeyboardInterrupt
+    monkeypatch.setattr(copy, 'recall_edition', interrupt)
+    with pytest.raises(KeyboardInterrupt): write_copy(tmp_path, 'en', small, clean=True)
+    assert set(write_copy(tmp_path, 'zh', small).values()) == {'renewed'}
+
+
+def test_after_a_lost_memory_what_nobody_changed_is_still_ours(tmp_path, small):
+    write_copy(tmp_path, 'en', small)
+    (tmp_path/'.sotalearn'/'written.json').unlink()
+    assert set(write_copy(tmp_path, 'en', small).values()) == {'current'}
+    assert set(write_copy(tmp_path, 'zh', small).values()) == {'renewed'}
+
+
 def test_a_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path/'file').write_text('x')
     with pytest.raises(ValueError, match='folder must be a directory or not exist yet'): write_copy(tmp_path/'file')

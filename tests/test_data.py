@@ -46,7 +46,7 @@ def test_no_network_is_one_sentence_and_leaves_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv('FASTAI_HOME', str(tmp_path))
     fastai_cfg.cache_clear()
 
-    def broken(url):
+    def broken(url, data):
         part = fastai_path('archive')/'imagenette2-160.tgz.part'
         part.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(b'half')
@@ -119,17 +119,58 @@ def test_a_picture_in_memory_is_opened_as_a_file_is():
 def test_half_an_unpacked_dataset_is_removed(monkeypatch, tmp_path, how):
     monkeypatch.setenv('FASTAI_HOME', str(tmp_path))
     fastai_cfg.cache_clear()
-    half = data_folder()/'imagenette2-160'/'train'
-
-    def broken(url):
-        half.mkdir(parents=True)
+    def broken(url, data):
+        assert not (data_folder()/'imagenette2-160').exists()           # half of it is nobody's data set
+        (data/'imagenette2-160'/'train').mkdir(parents=True)
         raise how
 
     monkeypatch.setattr(pictures, 'untar_data', broken)
     try:
         with pytest.raises(ConnectionError if isinstance(how, OSError) else KeyboardInterrupt): dataset('imagenette-160')
-        assert not half.parent.exists()
+        assert not list(data_folder().glob('*imagenette2-160*/')) and fastai_path('data') == data_folder()
     finally: fastai_cfg.cache_clear()
+
+
+def test_an_interrupt_while_another_process_downloads_costs_that_one_nothing(monkeypatch, tmp_path):
+    monkeypatch.setenv('FASTAI_HOME', str(tmp_path))
+    fastai_cfg.cache_clear()
+    try:
+        part = fastai_path('archive')/'imagenette2-160.tgz.part'
+        draft = data_folder()/'.imagenette2-160.fetching-theirs'/'imagenette2-160'
+        for path in (part, draft/'train'): path.mkdir(parents=True)
+
+        def interrupt(*_): raise KeyboardInterrupt
+        monkeypatch.setattr(pictures.FileLock, 'acquire', interrupt)                # it waits for the other's lock
+        with pytest.raises(KeyboardInterrupt): dataset('imagenette-160')
+        assert part.exists() and (draft/'train').exists()
+    finally: fastai_cfg.cache_clear()
+
+
+def test_who_waited_for_a_download_takes_it(monkeypatch, tmp_path, small):
+    monkeypatch.setenv('FASTAI_HOME', str(tmp_path))
+    acquire = pictures.FileLock.acquire
+
+    def after_the_other(lock, *args, **kwargs):
+        shutil.copytree(small, data_folder()/'imagenette2-160')
+        return acquire(lock, *args, **kwargs)
+    monkeypatch.setattr(pictures.FileLock, 'acquire', after_the_other)
+    monkeypatch.setattr(pictures, 'untar_data', lambda *_, **__: pytest.fail('it is there by now'))
+    assert dataset('imagenette-160') == data_folder()/'imagenette2-160'
+
+
+def test_two_who_split_a_folder_at_once_get_the_same(tmp_path, small, monkeypatch):
+    from sotalearn.pictures import split_folder
+    folder, rename, first = shutil.copytree(small/'train', tmp_path/'mine'), Path.rename, []
+
+    def after_the_other(draft, target):
+        if not first:
+            first.append(draft)
+            monkeypatch.setattr(Path, 'rename', rename)
+            split_folder(folder)
+        return rename(draft, target)
+    monkeypatch.setattr(Path, 'rename', after_the_other)
+    assert split_folder(folder) == tmp_path/'mine-split' and first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['mine', 'mine-split']
 
 
 def test_transparency_is_laid_on_white(tmp_path):
@@ -173,16 +214,17 @@ def test_a_download_in_which_one_byte_is_another_is_refused(small, tmp_path, mon
     "As many pictures of the same sizes: fastai's own check ends after a megabyte."
     from sotalearn import pictures
     folder = shutil.copytree(small, tmp_path/'imagenette2-160')
-    monkeypatch.setattr(pictures, 'untar_data', lambda url: folder)
+    monkeypatch.setattr(pictures, 'untar_data', lambda url, data: folder)
     monkeypatch.setattr(pictures, '_OFFICIAL_COUNTS', [*map(len, pictures.split_pictures(folder).values())])
     monkeypatch.setattr(pictures, 'SPLITS', {'imagenette-160': pictures.split_of(folder)})
     monkeypatch.setattr(pictures, '_CONTENTS', {'imagenette-160': pictures._contents(folder)})
-    assert pictures._fetched('imagenette-160') == folder
+    assert pictures._fetched('imagenette-160', tmp_path) == folder
     picture = next((folder/'val').rglob('*.jpg'))
     data = bytearray(picture.read_bytes())
     data[-3] ^= 1
     picture.write_bytes(data)
-    with pytest.raises(ValueError, match='its pictures are not those that were published'): pictures._fetched('imagenette-160')
+    with pytest.raises(ValueError, match='its pictures are not those that were published'):
+        pictures._fetched('imagenette-160', tmp_path)
 
 
 def test_one_class_or_no_full_batch_is_refused(small, tmp_path):

@@ -39,6 +39,16 @@ def test_what_cannot_be_shared_is_refused_before_anything_starts(processes, how,
     assert str(e.value) == told and list(tmp_path.iterdir()) == []
 
 
+def test_what_torchrun_started_cannot_share_other_batches_either(tmp_path, monkeypatch, capsys):
+    from sotalearn.school.cli import main
+    monkeypatch.setenv('WORLD_SIZE', '3')
+    monkeypatch.setenv('RANK', '1')
+    with pytest.raises(ValueError, match='bs must be a multiple of the 3 processes, .* got 64'):
+        train_processes(Recipe(), results=tmp_path/'runs.csv')
+    assert main(['train', '--plain']) == 2
+    assert "plain must be False in torchrun's processes, got True" in capsys.readouterr().err
+
+
 def test_without_accelerate_there_is_one_sentence(monkeypatch):
     monkeypatch.setattr(distributed, 'find_spec', lambda name: None)
     with pytest.raises(ValueError, match=r"pip install 'sotalearn\[distributed\]'"): check_processes(Recipe(), 2)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from sotalearn import bookkeeping, recipes as tables
+from sotalearn import bookkeeping, datasets, recipes as tables
 from sotalearn.bookkeeping import find_runs, missing_runs
 from sotalearn.demos.comparison import plot_comparison
 from sotalearn.experiments import RECIPES, compare, readable
@@ -142,8 +142,9 @@ def test_runs_on_other_pictures_are_passed_over(recipes, tmp_path):
 
 
 def test_auto_is_the_dataset_that_it_stands_for(monkeypatch, tmp_path, small):
-    monkeypatch.setattr(bookkeeping, 'dataset_folder', lambda name: small)
-    record(Recipe(dataset=str(small), size=16, seed=1), tmp_path/'runs.csv')
+    monkeypatch.setenv('FASTAI_HOME', str(tmp_path))
+    photographs = shutil.copytree(small, datasets.data_folder()/'imagenette2-160')
+    record(Recipe(dataset='imagenette-160', split=split_of(photographs), size=16, seed=1), tmp_path/'runs.csv')
     assert missing_runs(dict(a=Recipe(dataset='auto', size=16)), [1], tmp_path/'runs.csv') == []
 
 
@@ -208,6 +209,17 @@ def test_stopped_it_goes_on_where_it_was(recipes, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr(bookkeeping, 'run', lambda recipe, results, watch: record(recipe, results))
     assert list(compare(recipes, (1, 2), table).seeds) == [2, 2, 2]
     assert '2 runs are missing' in capsys.readouterr().out and len(read_runs(table)) == 4
+
+
+def test_one_that_fails_does_not_stop_the_others(recipes, tmp_path, monkeypatch, capsys):
+    def run(recipe, results=None, watch=None):
+        if recipe.mixup and recipe.seed == 1: raise ValueError('its pictures are gone')
+        record(recipe, results)
+    monkeypatch.setattr(bookkeeping, 'run', run)
+    with pytest.warns(UserWarning, match='mixup, seed 1: its pictures are gone'):
+        table = compare(recipes, (1, 2), tmp_path/'runs.csv')
+    assert table.attrs['failures'] == {'mixup, seed 1': 'its pictures are gone'} and list(table.seeds) == [2, 2, 1]
+    assert 'mixup, seed 1: its pictures are gone' in capsys.readouterr().out
 
 
 def test_how_long_it_takes_is_said_first(recipes, trained, tmp_path, capsys):

@@ -284,7 +284,7 @@ def test_an_archive_that_is_not_the_data_set_is_refused_and_nothing_of_it_stays(
         members = [('imagenette2-160/train/cat/a.jpg', tarfile.REGTYPE, ''), *([member] if member else [])]
         evil = archive(tmp_path/'imagenette2-160.tgz', *members)
 
-        def unpacked(url):
+        def unpacked(url, data):
             import shutil
             shutil.unpack_archive(str(evil), str(data))
             return data/'imagenette2-160'

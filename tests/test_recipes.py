@@ -11,7 +11,7 @@ import pytest
 
 from sotalearn.datasets import SPLITS
 from sotalearn.recipes import (COLUMNS, MEASURED, Recipe, append_run, course_table, measured_runs, own_table,
-                               read_runs)
+                               read_runs, recipe_of)
 
 
 def test_many_processes_append_without_losing_a_row(tmp_path):
@@ -90,6 +90,15 @@ def test_a_column_without_which_a_run_would_be_another_is_named(tmp_path, name, 
 def test_a_table_that_was_never_written_is_empty(tmp_path):
     runs = read_runs(tmp_path/'none.csv')
     assert len(runs) == 0 and list(runs.columns) == list(COLUMNS)
+
+
+def test_checksums_of_digits_alone_stay_text(tmp_path):
+    table = tmp_path/'runs.csv'
+    for seed, split in enumerate(('0123456789012345', '123e456789012345')):
+        append_run(asdict(Recipe(dataset='2024', split=split, seed=seed)) | dict(commit='12e4567'), table)
+    runs = read_runs(table)
+    assert runs.split.tolist() == ['0123456789012345', '123e456789012345'] and set(runs.commit) == {'12e4567'}
+    assert recipe_of(runs.loc[1]) == Recipe(dataset='2024', split='123e456789012345', seed=1, bf16=False)
 
 
 def test_recipes_hold_what_a_table_can_find_again():

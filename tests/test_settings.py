@@ -1,4 +1,5 @@
 """Settings from files and the environment, and files that are written whole: what a cell does not show."""
+import os
 import threading
 
 import pytest
@@ -43,6 +44,17 @@ def test_writing_fails_whole(tmp_path, monkeypatch):
     monkeypatch.setattr('os.replace', lambda *_: (_ for _ in ()).throw(OSError('disk full')))
     with pytest.raises(OSError): write_atomic(path, 'new')
     assert path.read_text() == 'old' and [left.name for left in tmp_path.iterdir()] == ['a.txt']
+
+
+def test_what_is_put_in_place_is_on_the_disk_whoever_wrote_it(tmp_path, monkeypatch):
+    synced, path = [], tmp_path/'a.txt'
+    monkeypatch.setattr('os.fsync', lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+
+    def by_a_library(draft):                                # as safetensors: a file of its own, renamed to the draft
+        (tmp_path/'its-own').write_text('new')
+        os.replace(tmp_path/'its-own', draft)
+    write_atomic(path, by_a_library)
+    assert synced == [path.stat().st_ino] and path.read_text() == 'new'
 
 
 def test_readers_never_see_half_a_file(tmp_path):

@@ -8,7 +8,7 @@ __all__ = ['free_port', 'lab', 'data', 'train', 'compare', 'results', 'main']
 # %% ../../nbs/tools/cli.ipynb #cc737b8b
 import argparse, codecs, json, locale, os, secrets, socket, subprocess, sys, unicodedata
 from contextlib import nullcontext, redirect_stdout, suppress
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 from fastcore.xtras import modified_env
@@ -16,9 +16,9 @@ from fastcore.xtras import modified_env
 from .. import toynette
 from ..architectures import find_model
 from ..checks import check_choice, check_whole
-from ..datasets import check_dataset
+from ..datasets import check_dataset, own_name
 from ..files import as_path, write_atomic
-from ..recipes import (COLUMNS, TECHNIQUES, Recipe, changed_fields, course_recipes, course_table, read_runs,
+from ..recipes import (COLUMNS, TECHNIQUES, Recipe, changed_fields, course_table, read_runs,
                                recipe_of, techniques_in)
 from .options import FOLDER, command_parser
 from ..settings import LANGUAGES, reader_language, results_path, say, settings
@@ -130,6 +130,7 @@ def train(like:str=None, # a row of `sotalearn results`, or the date of one: its
     check_whole(processes, 'processes', 1, 1024)
     if plain and processes > 1: raise ValueError(f'processes must be 1 with plain, got {processes}')
     from sotalearn.distributed import started_by_torchrun, train_processes
+    if plain and started_by_torchrun(): raise ValueError("plain must be False in torchrun's processes, got True")
     if processes > 1 or started_by_torchrun():
         row = train_processes(recipe, processes, resume=resume) or {}      # the first of several has the row
     else:
@@ -167,10 +168,10 @@ def compare(recipes:str, # names of `TECHNIQUES` with commas between them, the b
            )->int: # exit status: 1 if a run failed
     "Compare recipes of the course on the settings with `shared`, and print the table."
     names, seeds, jobs = _names(recipes), _seeds(seeds), _jobs(jobs)
-    offered = course_recipes(**asdict(Recipe.from_settings(**shared)))
-    chosen = {name: offered[name] for name in names}
-    check_dataset(offered['baseline'].dataset)
-    find_model(offered['baseline'].arch)
+    baseline = Recipe.from_settings(**shared)
+    chosen = {name: TECHNIQUES[name].of(baseline) for name in names}
+    check_dataset(baseline.dataset)
+    find_model(baseline.arch)
     if scheduler and not missing:
         from sotalearn.jobs import connect
         with connect(scheduler): pass               # a wrong address is told before fastai is imported
@@ -220,11 +221,15 @@ def _recipe_like(wanted):
     raise ValueError(f'like must be a row of `sotalearn results` ({names}) or the date of one, got {wanted!r}')
 
 
-def _over_seeds(runs):
-    "Recipes instead of runs: their seeds, mean accuracy with its 95 % interval, and with TTA, in percent."
+_FIELDS = tuple(field.name for field in fields(Recipe) if field.name != 'seed')
+_OF_RECIPES = ('technique', *_FIELDS, 'seeds', 'accuracy', 'low', 'high', 'accuracy_tta')
+
+
+def _over_seeds(runs, asked):
+    "Recipes instead of runs: what they differ in or was asked for, seeds, accuracy with its interval, in percent."
     from sotalearn.experiments import mean_interval
     import pandas as pd
-    changing = [field.name for field in fields(Recipe) if field.name != 'seed' and runs[field.name].nunique() > 1]
+    changing = [name for name in _FIELDS if name in asked or runs[name].nunique() > 1]
     rows = []
     for values, group in runs.groupby(changing or ['arch'], sort=False):
         mean, low, high = (100*number for number in mean_interval(group.accuracy.dropna()))
@@ -244,20 +249,21 @@ def results(technique:str=None, # only rows of this one of `TECHNIQUES`
            ):
     "Print what was measured, in the course's table and the learner's own."
     if technique: check_choice(technique, 'technique', tuple(TECHNIQUES))
-    known = ('row', 'technique', *COLUMNS)
-    shown = [check_choice(name.strip(), 'columns', known) for name in columns.split(',')] if columns else list(_SHOWN)
-    if sort: check_choice(sort, 'sort', (*known, 'seeds', 'low', 'high'))
-    if 'dataset' in wanted: check_dataset(wanted['dataset'])
+    known = _OF_RECIPES if compare else ('row', 'technique', *COLUMNS)
+    shown = [check_choice(name.strip(), 'columns', known) for name in columns.split(',')] if columns else []
+    if sort: check_choice(sort, 'sort', known)
+    if 'dataset' in wanted: wanted['dataset'] = own_name(wanted['dataset'])
     Recipe(**wanted)                                    # their limits
     runs = _measured()
     runs['technique'] = [', '.join(_techniques(recipe_of(row))) for _, row in runs.iterrows()]
     for name, value in wanted.items(): runs = runs[runs[name] == value]
     if technique: runs = runs[[technique in names.split(', ') for names in runs.technique]]
     if not len(runs): raise ValueError('no run like that was measured yet')
-    table = _over_seeds(runs) if compare else runs.reset_index()
-    if sort and sort in table: table = table.sort_values(sort, ascending=not reverse, kind='stable')
+    table = _over_seeds(runs, {sort, *shown}) if compare else runs.reset_index()
+    if sort: table = table.sort_values(sort, ascending=not reverse, kind='stable')
     elif reverse: table = table[::-1]
-    if not compare and (columns or not csv): table = table[list(dict.fromkeys(['row', *shown]))]
+    first = [] if compare else ['row']
+    table = table[list(dict.fromkeys([*first, *(shown or (table if compare or csv else _SHOWN))]))]
     print(table.to_csv(index=False, lineterminator='\n').rstrip() if csv else table.to_string(index=False, na_rep=''))
 
 # %% ../../nbs/tools/cli.ipynb #c3a15101

@@ -19,7 +19,7 @@ from ..files import as_path, course_folder, read_text, write_atomic
 from ..languages import code_in, output_in, table_in
 from .form import said
 from .guesses import GUESSES, field_html
-from ..settings import LANGUAGES, SETTINGS_FILE, settings_text
+from ..settings import LANGUAGES, SECTION, SETTINGS_FILE, settings_text
 from ..stored import speak
 
 # %% ../../nbs/tools/copy.ipynb #29207d27
@@ -283,7 +283,9 @@ class _Copy:
         if not path.exists():
             self.put(path, text)
             return name, 'written'
-        if _fingerprint_of(path) == edition: return name, 'current'
+        if _fingerprint_of(path) == edition:
+            self.files[name] = edition                          # also where the memory was lost
+            return name, 'current'
         if self.is_ours(path):
             self.put(path, text)
             return name, 'renewed'
@@ -297,13 +299,43 @@ class _Copy:
         write_atomic(self.folder/self.memory, json.dumps(dict(files=self.files, editions=self.editions), indent=1))
 
 
+def _parts_of(settings_file):
+    "A settings.ini in three parts: up to the heading of our section, the section's lines, and the rest."
+    try: text = read_text(settings_file)
+    except ValueError: text = settings_file.read_text(encoding='utf-8', errors='surrogateescape')
+    heading = re.search(rf'(?m)^\[{SECTION}\].*\n?', text)
+    if not heading:
+        raise ValueError(f"folder must not be another project's: {str(settings_file)!r} must have a section "
+                         f'[{SECTION}], got none')
+    section, *rest = re.split(r'(?m)^(?=\[)', text[heading.end():], maxsplit=1)
+    return text[:heading.end()], section, ''.join(rest)
+
+
 def _remember_language(path, language):
-    "Write a settings.ini, or change the one line with the language in the learner's own."
+    "Write a settings.ini, or set the language in the learner's own and leave the rest of it as it is."
     if not path.exists(): return write_atomic(path, settings_text(language))
-    try: text = read_text(path)
-    except ValueError: text = path.read_text(encoding='utf-8', errors='surrogateescape')
-    changed = re.sub(r'(?m)^(language\s*[=:]\s*)\w+', rf'\g<1>{language}', text, count=1)
-    if changed != text: write_atomic(path, changed.encode('utf-8', 'surrogateescape'))
+    before, section, after = _parts_of(path)
+    line = r'(?mi)^([ \t]*language[ \t]*[=:＝：][ \t]*)\w*'                    # as `settings` reads it
+    changed, found = re.subn(line, rf'\g<1>{language}', section, count=1)
+    if not found: changed = '\n'*(not before.endswith('\n')) + f'language = {language}\n' + section
+    if changed != section: write_atomic(path, (before + changed + after).encode('utf-8', 'surrogateescape'))
+
+
+def _publish_all(copy, language, sources, clean):
+    "What was done to each notebook of the learner's folder, by its name."
+    folder, done, course = copy.folder, {}, course_folder('chapters')
+    for source in map(Path, sources or _with_linked(chapters())):
+        place = source.relative_to(course) if source.is_relative_to(course) else Path(source.name)
+        nb = in_language(nbformat.read(source, as_version=4), language, machinery=len(place.parts) > 1)
+        close_answers(nb, language)
+        text = nbformat.writes(nb) + '\n'
+        done.update([copy.publish(folder/place, text)])
+        # Jupyter plays stored outputs only in a signed notebook; unsigned ones show a still picture.
+        with suppress(Exception): NotebookNotary().sign(nbformat.reads(text, as_version=4))
+    for source in chapters()[1:] if clean else ():
+        nb = recall_edition(nbformat.read(source, as_version=4), language)
+        done.update([copy.publish(folder/RECALL/source.name, nbformat.writes(nb) + '\n')])
+    return done
 
 
 def write_copy(folder:str, # a path; made if it is not there, and given a settings.ini if it has none
@@ -316,19 +348,10 @@ def write_copy(folder:str, # a path; made if it is not there, and given a settin
     folder = as_path(folder)
     if folder.exists() and not folder.is_dir():
         raise ValueError(f'folder must be a directory or not exist yet, got the file {str(folder)!r}')
+    if (folder/SETTINGS_FILE).exists(): _parts_of(folder/SETTINGS_FILE)
     folder.mkdir(parents=True, exist_ok=True)
-    copy, done, course = _Copy(folder), {}, course_folder('chapters')
-    for source in map(Path, sources or _with_linked(chapters())):
-        place = source.relative_to(course) if source.is_relative_to(course) else Path(source.name)
-        nb = in_language(nbformat.read(source, as_version=4), language, machinery=len(place.parts) > 1)
-        close_answers(nb, language)
-        text = nbformat.writes(nb) + '\n'
-        done.update([copy.publish(folder/place, text)])
-        # Jupyter plays stored outputs only in a signed notebook; unsigned ones show a still picture.
-        with suppress(Exception): NotebookNotary().sign(nbformat.reads(text, as_version=4))
-    for source in chapters()[1:] if clean else ():
-        nb = recall_edition(nbformat.read(source, as_version=4), language)
-        done.update([copy.publish(folder/RECALL/source.name, nbformat.writes(nb) + '\n')])
+    copy = _Copy(folder)
+    try: done = _publish_all(copy, language, sources, clean)
+    finally: copy.save()                                # an interrupted copy remembers what it has written, too
     _remember_language(folder/SETTINGS_FILE, language)
-    copy.save()
     return done

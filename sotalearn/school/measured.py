@@ -307,7 +307,8 @@ ANSWERS = {     # name → a `Number`, a letter, or a function that finds the le
     'average_target': Number(lambda: 1 - .2, .05),
 
     'lucky_seed': lambda: 'a' if all(_side_by_side()) else 'b', 'turns_round': _turns_round, 'above_line': _above_line,
-    'first_128': Number(lambda: _points(dict(size=128, stages='6x64', epochs=2), dict(epochs=8), column='accuracy_tta'), .3),
+    'first_128': Number(lambda: _points(dict(size=128, stages='6x64', epochs=2), dict(epochs=8), column='accuracy_tta'),
+                        .3),
     'three_seeds': Number(_three_seeds, 3, 0),
     'small_alone': Number(lambda: _points(dict(stages='4x32', epochs=5), dict(epochs=8)), .3),
     'verdicts_alike': Number(_verdicts_alike, digits=0), 'believable': Number(lambda: 1, digits=0)}

@@ -93,7 +93,7 @@ def make_toynette(folder:Path=None, # where it lies; the default, in fastai's da
                  )->Path: # laid out as Imagenette: `train/<class>/…jpg` and `val/<class>/…jpg`
     "The folder with Toynette, made now if need be (20 s on two cores); an `OSError` if it cannot be written."
     numbers = (check_whole(train, 'train', 1, 9999), check_whole(val, 'val', 1, 9999), check_limits(seed, 'seed'),
-               check_whole(workers or os.cpu_count() or 1, 'workers', 1, 256))
+               check_whole(workers or min(os.cpu_count() or 1, 256), 'workers', 1, 256))
     folder = as_path(folder) if folder else dataset_folder('toynette')
     if folder.is_dir(): return folder
     try: _make(folder, *numbers, show_progress)
