@@ -300,14 +300,21 @@ def _record(recipe, row, checkpoint, table):
     return failure
 
 
+def _failure_of(recipe, table, watch):
+    "Train a run in this process unless it is there by now; what it failed of, or None. Its learner is let go at once."
+    if not missing_runs(dict(it=recipe), [recipe.seed], table): return None
+    failure = outcome(run, recipe, table, watch)[1]
+    if failure or not missing_runs(dict(it=recipe), [recipe.seed], table): return failure
+    return say('its row could not be recorded, as told above', '它的那一行没能记录，见上文')
+
+
 def _one_after_another(left, recipes, table, display):
     "Train in this process. `left` loses each run that is over; what failed, and why."
     failures = {}
     for recipe in list(left):
-        name, failure = names_of(recipe, recipes), None
+        name = names_of(recipe, recipes)
         display.begin(name)
-        watch = _Watch(lambda pixels: display.show({recipe: pixels}))
-        if missing_runs(dict(it=recipe), [recipe.seed], table): _, failure = outcome(run, recipe, table, watch)
+        failure = _failure_of(recipe, table, _Watch(lambda pixels: display.show({recipe: pixels})))
         if failure: failures[name] = failure
         display.end(left.pop(recipe), failure and name, say(failure or ''))
     return failures

@@ -206,9 +206,10 @@ def _contents(path):
 def _unpacked(name, draft):
     "The folder of a dataset that fastai downloads and unpacks into the folder `draft`."
     config = fastai_cfg()
-    usual = config['data']                              # `untar_data` would leave it at `draft`
+    usual = config.d.get('data', raw=True)              # `untar_data` would leave it at `draft`
     try:
-        with _data_alone(dataset_folder(name).name): return untar_data(_DOWNLOADS[name], data=draft)
+        with _data_alone(dataset_folder(name).name):
+            return untar_data(_DOWNLOADS[name], data=str(draft).replace('%', '%%'))
     finally: config['data'] = usual
 
 
@@ -228,7 +229,7 @@ def _fetch(name, folder):
     for left in folder.parent.glob(f'.{folder.name}.fetching-*'): shutil.rmtree(left, ignore_errors=True)
     draft = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f'.{folder.name}.fetching-'))
     try: _fetched(name, draft).rename(folder)
-    except BaseException:
+    except Exception:                                   # after Ctrl-C it may be another program's that we waited for
         for part in fastai_path('archive').glob(f'{Path(_DOWNLOADS[name]).name}*'): part.unlink(missing_ok=True)
         raise
     finally: shutil.rmtree(draft, ignore_errors=True)

@@ -112,7 +112,8 @@ def test_settings_of_the_learner_are_kept_but_for_the_language_asked_for(tmp_pat
     ('[sotalearn]\nLanguage＝en\n', '[sotalearn]\nLanguage＝zh\n'),
     ('[sotalearn]\n  language : en\n', '[sotalearn]\n  language : zh\n'),
     ('[sotalearn]\nepochs = 9\n', '[sotalearn]\nlanguage = zh\nepochs = 9\n'),
-    ('[sotalearn]', '[sotalearn]\nlanguage = zh\n')])
+    ('[sotalearn]', '[sotalearn]\nlanguage = zh\n'), ('  [sotalearn]\nlanguage = en\n', '  [sotalearn]\nlanguage = zh\n'),
+    ('epochs = 9\n', '[sotalearn]\nlanguage = zh\nepochs = 9\n'), ('', '[sotalearn]\nlanguage = zh\n')])
 def test_the_language_is_set_however_the_learner_writes_and_nowhere_else(tmp_path, small, text, changed):
     (tmp_path/'settings.ini').write_text(text, encoding='utf-8')
     write_copy(tmp_path, 'zh', small)
@@ -135,6 +136,18 @@ def test_a_copy_that_was_interrupted_is_still_ours(tmp_path, small, monkeypatch)
     monkeypatch.setattr(copy, 'recall_edition', interrupt)
     with pytest.raises(KeyboardInterrupt): write_copy(tmp_path, 'en', small, clean=True)
     assert set(write_copy(tmp_path, 'zh', small).values()) == {'renewed'}
+
+
+def test_a_new_edition_that_found_no_room_is_offered_again(tmp_path, small, monkeypatch):
+    from sotalearn.school import copy
+    write_copy(tmp_path, 'en', small)
+    for path in tmp_path.glob('*.ipynb'): path.write_text('mine')
+
+    def no_room(path, *_): raise OSError('No space left on device')
+    with monkeypatch.context() as full:
+        full.setattr(copy._Copy, 'put', no_room)
+        with pytest.raises(OSError): write_copy(tmp_path, 'zh', small)
+    assert all('new edition of' in done for done in write_copy(tmp_path, 'zh', small).values())
 
 
 def test_after_a_lost_memory_what_nobody_changed_is_still_ours(tmp_path, small):

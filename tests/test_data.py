@@ -117,11 +117,13 @@ def test_a_picture_in_memory_is_opened_as_a_file_is():
 
 @pytest.mark.parametrize('how', [OSError('No space left on device'), KeyboardInterrupt()])
 def test_half_an_unpacked_dataset_is_removed(monkeypatch, tmp_path, how):
-    monkeypatch.setenv('FASTAI_HOME', str(tmp_path))
+    monkeypatch.setenv('FASTAI_HOME', str(tmp_path/'100% mine'))
     fastai_cfg.cache_clear()
     def broken(url, data):
-        assert not (data_folder()/'imagenette2-160').exists()           # half of it is nobody's data set
-        (data/'imagenette2-160'/'train').mkdir(parents=True)
+        fastai_cfg()['data'] = data                                     # as fastai does
+        half = fastai_path('data')/'imagenette2-160'
+        assert half.parent.is_dir() and half != data_folder()/'imagenette2-160'         # half of it is nobody's data set
+        (half/'train').mkdir(parents=True)
         raise how
 
     monkeypatch.setattr(pictures, 'untar_data', broken)

@@ -4,6 +4,7 @@ import re
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
+from weakref import WeakSet
 
 import pandas as pd
 import pytest
@@ -220,6 +221,33 @@ def test_one_that_fails_does_not_stop_the_others(recipes, tmp_path, monkeypatch,
         table = compare(recipes, (1, 2), tmp_path/'runs.csv')
     assert table.attrs['failures'] == {'mixup, seed 1': 'its pictures are gone'} and list(table.seeds) == [2, 2, 1]
     assert 'mixup, seed 1: its pictures are gone' in capsys.readouterr().out
+
+
+def test_a_run_that_found_no_room_for_its_row_is_a_failure(recipes, tmp_path, monkeypatch):
+    monkeypatch.setattr(bookkeeping, 'run', lambda recipe, results, watch: recipe.seed == 1 or record(recipe, results))
+    with pytest.warns(UserWarning, match='mixup, seed 1: its row could not be recorded'):
+        table = compare(recipes, (1, 2), tmp_path/'runs.csv')
+    assert len(table.attrs['failures']) == 2 and list(table.seeds) == [1, 1, 1]
+
+
+def test_a_learner_is_let_go_before_the_next_run(recipes, tmp_path, monkeypatch):
+    class Learner: pass
+    learners = WeakSet()
+
+    def run(recipe, results, watch):
+        assert not learners
+        record(recipe, results)
+        learners.add(learner := Learner())
+        return learner
+    monkeypatch.setattr(bookkeeping, 'run', run)
+    assert quietly(recipes, (1, 2), tmp_path/'runs.csv').attrs['failures'] == {}
+
+
+def test_no_time_is_told_beside_a_baseline_without_one(recipes, trained, tmp_path):
+    table = quietly(recipes, (1,), tmp_path/'runs.csv')
+    assert readable(table)['training time'].tolist() == ['× 1.00']*3
+    table.loc['baseline', 'cpu_seconds'] = math.nan
+    assert 'training time' not in readable(table)
 
 
 def test_how_long_it_takes_is_said_first(recipes, trained, tmp_path, capsys):

@@ -63,7 +63,8 @@ def test_train_and_val_share_no_picture(small):
     assert len(set(contents)) == len(contents) == 60
 
 
-def test_a_set_that_is_there_is_not_made_again(small):
+def test_a_set_that_is_there_is_not_made_again(small, monkeypatch):
+    monkeypatch.setattr('os.cpu_count', lambda: 384)            # no number of cores is a mistake of the learner's
     def times(): return {path: path.stat().st_mtime_ns for path in small.rglob('*.jpg')}
     before = times()
     assert make_toynette(small, train=9, val=9) == small

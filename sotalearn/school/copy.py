@@ -278,8 +278,13 @@ class _Copy:
     def publish(self, path, text):
         "Write an edition of a notebook to `path` or beside it; the file's name and what was done."
         name, edition = self.name(path), _fingerprint(text)
-        offered = self.editions.get(name) == edition
-        self.editions[name] = edition
+        done = self._settled(path, text, edition, offered=self.editions.get(name) == edition)
+        self.editions[name] = edition                           # not before: a disk may be full
+        return done
+
+    def _settled(self, path, text, edition, offered):
+        "The name of the file that now has the edition, or has had it offered, and what was done."
+        name = self.name(path)
         if not path.exists():
             self.put(path, text)
             return name, 'written'
@@ -303,7 +308,9 @@ def _parts_of(settings_file):
     "A settings.ini in three parts: up to the heading of our section, the section's lines, and the rest."
     try: text = read_text(settings_file)
     except ValueError: text = settings_file.read_text(encoding='utf-8', errors='surrogateescape')
-    heading = re.search(rf'(?m)^\[{SECTION}\].*\n?', text)
+    heading = re.search(rf'(?m)^[ \t]*\[{SECTION}\].*\n?', text)
+    nobodys = not re.search(r'(?m)^[ \t]*\[', text)                             # its heading was lost, or never there
+    if not heading and nobodys: return f'[{SECTION}]\n', text, ''
     if not heading:
         raise ValueError(f"folder must not be another project's: {str(settings_file)!r} must have a section "
                          f'[{SECTION}], got none')
