@@ -170,7 +170,7 @@ def test_13_is_right_in_any_form(answer): judged(q13, answer, True, '0.92')
     ([0, 1, 0, 0, 0], False, 'one-hot'),
     ([.01, .91, .01, .01, .01], False, 'ten classes'),
     ([.03, .92, .01, .02, .02], False, 'The others share ε equally'),
-    ('d', True, '0.92'), ('(a)', False, 'This sums to 1.3'),
+    ('d', True, '0.92'), ('ｄ', True, '0.92'), ('(a)', False, 'This sums to 1.3'),
     ([.05, .8, .05, .05, .05], False, 'It sums to 1, but the true class has 0.8'),
     ([.2]*5, False, 'the label is gone'),
     ([.02, .92, .06, .02, -.02], False, 'no negative numbers'),
@@ -192,6 +192,8 @@ RUN = dict(dataset='toynette', arch='xresnet18', size=64, epochs=2, stages='3x32
      '+1.0 points against your 1 run without a schedule. But it went through 1.9 times their pixels'),
     (pd.DataFrame([dict(RUN, stages=math.nan, accuracy=.7, epochs=4), RUN]), True,
      '+1.0 points against your 1 run without a schedule. Other seeds'),
+    (pd.DataFrame([dict(RUN, stages=math.nan, accuracy=.7, epochs=4), dict(RUN, stages=math.nan, accuracy=.5, epochs=1), RUN]),
+     True, '+1.0 points against your 1 run without a schedule. Other seeds'),
     (pd.Series(RUN), True, 'You did it'),
     (dict(RUN, stages=''), False, 'No run here has a size schedule'),
     (dict(RUN, stages=math.nan), False, 'No run here has a size schedule'),
@@ -278,6 +280,8 @@ def dataset(folder):
     (dict.fromkeys(CLASSES, 50), False, 'only 40 pictures of `class0`'), (8, False, '2 of a class are too few'),
     (3, False, 'not even one of each'), (80.5, None, 'whole number'), (-4, None, 'whole number'),
     ('80', None, 'is text'), (None, None, 'no answer yet'), (math.nan, None, 'nan'), (Recipe(train_images=80), True, '80 of'),
+    (pd.Series(dict.fromkeys(CLASSES, 10)), True, '40 of 160'), (pd.Series(dict(train_images=80)), True, '80 of 160'),
+    ([f'train/{label}/{i}.jpg' for label in CLASSES[:3] for i in range(10)], False, 'Of `class3` there is no picture'),
     (dict.fromkeys(CLASSES, 'many'), None, 'Not everything in it is a number'), (['picture.jpg'], None, 'no files')])
 def test_14_checks_a_plan(dataset, answer, right, told): judged(q14, answer, right, told)
 
@@ -317,11 +321,19 @@ SPLIT = ('get_y=', "splitter=GrandparentSplitter(valid_name='val'), get_y=")
              ('return dblock.dataloaders(path, bs=bs)', '')), True, 'All mended'),
     (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT, ('return ', '')), False, 'nothing is returned'),
     (changed(DATA_BLOCK, *NAMES), False, 'Count the brackets'),
-    (changed(DATA_BLOCK, BRACKET), False, '`RULs` raises'),
+    (changed(DATA_BLOCK, BRACKET), False, 'keeps its addresses in `URLs`'),
+    (changed(DATA_BLOCK, BRACKET, ('RULs', 'Urls'), NAMES[1], SPLIT), False, 'keeps its addresses in `URLs`'),
+    (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT, ('path = untar_data(URLs.IMAGENETTE)', '')), False, 'keeps its addresses'),
+    (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT, ("valid_name=", "train_name='val', valid_name=")), False, 'lie in `train`'),
+    (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT, ('blocks=', '')), True, 'All mended'),
+    (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT, ("splitter=GrandparentSplitter(valid_name='val')", 'splitter=split'),
+             ('def get_dls', "split = GrandparentSplitter(valid_name='val')\ndef get_dls")), True, 'All mended'),
+    (textwrap.indent(changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT), '    '), True, 'All mended'),
+    (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT, ("'val'), get_y", "'val') get_y")), False, 'Perhaps you forgot a comma?`.'),
     (changed(DATA_BLOCK, BRACKET, NAMES[0]), False, '`dblock` is not known'),
     (changed(DATA_BLOCK, BRACKET, *NAMES), False, 'there is no `splitter`'),
     (changed(DATA_BLOCK, BRACKET, *NAMES, ('get_y=', 'splitter=RandomSplitter(), get_y=')), False,
-     'does not look at the folders'),
+     'Asked for here is the splitter'),
     (changed(DATA_BLOCK, BRACKET, *NAMES, ('get_y=', 'splitter=GrandparentSplitter(), get_y=')), False,
      'looks for a folder `valid`'),
     (changed(DATA_BLOCK, BRACKET, *NAMES, ('get_y=parent_label,', '')), False, '`get_y=…` got lost'),
@@ -343,6 +355,13 @@ FIXES = (('n_out_dls.c', 'n_out=dls.c'), ('Learn(', 'Learner('), ('CrossEntropyL
     (changed(BASELINE, *FIXES[:2], ('CrossEntropyLossFlat)', 'CrossEntropyLossFlat'), FIXES[3]), False,
      'without brackets is the class'),
     (changed(BASELINE, *FIXES, (', metrics=accuracy', '')), False, '`metrics=accuracy` got lost'),
+    (changed(BASELINE, *FIXES, ('dls.c', 'dls_c')), False, 'is `dls.c`'), (changed(BASELINE, *FIXES, ('dls.c', '1000')), False, 'is `dls.c`'),
+    (changed(BASELINE, *FIXES, ('dls, model', 'dls')), False, 'the DataLoaders and the model first'),
+    (changed(BASELINE, *FIXES[:3], ('lean', 'leran')), False, '`leran` is not what the `Learner` was called'),
+    (changed(BASELINE, *FIXES, ('CrossEntropyLossFlat()', 'nn.CrossEntropyLoss')), False, 'without brackets is the class'),
+    (changed(BASELINE, *FIXES, ('CrossEntropyLossFlat()', 'F.cross_entropy')), True, 'All four slips'),
+    (changed(BASELINE, *FIXES, ('loss_func=', '')), True, 'All four slips'),
+    ('loss = CrossEntropyLossFlat()\n' + changed(BASELINE, *FIXES, ('CrossEntropyLossFlat()', 'loss')), True, 'All four slips'),
     (BASELINE, None, 'still as it was')])
 def test_fix_baseline(listing, right, told): judged(exercise('fix_baseline'), listing, right, told)
 
@@ -370,7 +389,9 @@ VALUES = dict(              # exercise → (answer, verdict, a part of what is s
         ([(3, 64), (1, 128)], False, 'As written it takes 44 s'), ([(5, 64), (2, 128)], False, 'about 100 s'),
         ([(1, 32), (2, 128)], False, '`fine_tune` adds one epoch'), ([(1, 64), (1, 128)], False, 'goes 3 times'),
         ('fast', None, 'A run is asked for'), ([64, 128], None, 'list of (epochs, size)'),
-        ([(0, 64), (1, 128)], None, '1 or more'), (Recipe(stages='2x64', epochs=1, size=128), True, '56 s and 4 epochs')],
+        ([(0, 64), (1, 128)], None, '1 or more'), ([(2.9, 64), (1, 128)], None, '1 or more'),
+        ([dict(epochs=2, size=64)], None, 'list of (epochs, size)'), ([(math.inf, 64), (1, 128)], None, 'list of (epochs, size)'),
+        ({64: 2, 128: 1}, None, 'list of (epochs, size)'), (Recipe(stages='2x64', epochs=1, size=128), True, '56 s and 4 epochs')],
     blended_target=[
         (torch.tensor(target(c2=.3, c7=.7)), True, '30 % church'), (np.array(target(c2=.7, c7=.3)), False, 'swapped'),
         (target(c1=.3, c6=.7), False, 'too far left'), (target(c3=.3, c8=.7), False, 'too far right'),
@@ -385,7 +406,7 @@ VALUES = dict(              # exercise → (answer, verdict, a part of what is s
         (4.511, True, '4.511'), (2.197, False, 'the whole ε'), (4.4998, False, '0.91'), (1.959, False, 'base 10'),
         (.9, False, 'difference of probabilities'), (10, False, 'a probability of 0.9996'), (math.inf, None, 'inf')],
     repair_labels=[
-        (2/9, True, '0.222'), (.2, False, '0.82'), (.1, False, 'usual'), (.8, False, 'not ε'), (.5, False, '0.550')],
+        (2/9, True, '0.222'), (.22, True, '0.222'), (.2, False, '0.82'), (.1, False, 'usual'), (.8, False, 'not ε'), (.5, False, '0.550')],
     verdict=[
         ('c', True, 'Zero lies'), ('a', False, 'by chance, too'), ('b', False, 'Not shown'), ('d', False, 'luck')])
 
@@ -441,14 +462,15 @@ FUNCTIONS = dict(           # exercise → (function, a part of what is said)
         (lambda x: x.sum().item(), '2 things are to be returned')],
     choose_n=[
         (lambda b, p: int(b//p), 'forgot the plain pass'), (lambda b, p: int(b//p) - 1, 'cannot be negative'),
-        (lambda b, p: max(0, b/p - 1), 'whole number'), (lambda b, p: max(0, math.ceil(b/p) - 1), 'over the budget')],
+        (lambda b, p: b*p, 'multiplies'), (lambda b, p: max(0, b/p - 1), 'whole number'), (lambda b, p: max(0, math.ceil(b/p) - 1), 'over the budget')],
     average_views=[
         (lambda p: p.mean(1), 'over the pictures'), (lambda p: p.sum(0), 'the sum'), (lambda p: p.amax(0), 'maximum'),
         (lambda p: torch.eye(p.shape[-1])[p.argmax(-1)].mean(0), 'vote'), (lambda p: p[0], 'first view alone')],
     blend=[
         (lambda a, b, t: _blended(b, a, t), 'swapped'), (lambda a, b, t: a + b, 'The numbers are others'),
         (lambda a, b, t: (a + b)/2, 'half and half'), (lambda a, b, t: t*a + (1 - t)*b, 'spread over the columns'),
-        (lambda a, b, t: a.mul_(.5), 'changes the input'), (lambda a, b, t: float(t)*a + (1 - float(t))*b, 'raises')],
+        (lambda a, b, t: a.mul_(.5), 'changes the input'),
+        (lambda a, b, t: _blended(a, b, t) if a.ndim != 2 else t[:, None, None, None]*a + (1 - t[:, None, None, None])*b, 'shape'), (lambda a, b, t: float(t)*a + (1 - float(t))*b, 'raises')],
     smooth_labels=[
         (naive_smooth, 'ε/(N − 1)'), (lambda t, n, e: torch.eye(n)[t]*(1 - e - e/n) + e/n, 'keeps its own'),
         (lambda t, n, e: torch.eye(n)[t] + e/n, 'not lowered'), (lambda t, n, e: torch.eye(n)[t], 'one-hot'),

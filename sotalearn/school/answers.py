@@ -6,7 +6,7 @@
 __all__ = ['Unreadable', 'unreadable', 'quote', 'is_missing', 'numbers', 'number', 'letters']
 
 # %% ../../nbs/tools/answers.ipynb #dedc9c7c
-import math, re
+import math, re, unicodedata
 
 from .texts import sentence
 
@@ -75,13 +75,18 @@ def number(answer)->float:
     return numbers(answer, 1)[0]
 
 # %% ../../nbs/tools/answers.ipynb #491da67f
+def _plain(text):
+    "Letters as any keyboard types them, in lower case."
+    return unicodedata.normalize('NFKC', text).lower()
+
+
 def _words(answer, kinds):
     "The letters in `answer`, known or not."
     if isinstance(answer, (list, tuple, set, frozenset)):
         items = sorted(answer, key=str) if isinstance(answer, (set, frozenset)) else answer
-        return [str(item).strip(' ().\'"').lower() for item in items]
+        return [_plain(str(item)).strip(' ().\'"') for item in items]
     if not isinstance(answer, str): raise unreadable('letters_asked', letters=kinds, value=quote(repr(answer)))
-    words = re.findall(r'[^\W_]+', answer.lower())
+    words = re.findall(r'[^\W_]+', re.sub(r'[和与及、]|\band\b', ' ', _plain(answer)))
     return list(words[0]) if len(words) == 1 else words
 
 

@@ -50,12 +50,12 @@ def _fold(summary, content): return f'<details><summary>{summary}</summary>{html
 def _code(text): return f'<code>{html.escape(text)}</code>'
 
 
-def _control(letter, form, name, step):
+def _control(letter, form, name):
     "What a learner chooses an option with, or gives a step its number."
     if form.kind != 'order':
         return f'<input type="{"radio" if form.kind == "one" else "checkbox"}" name="{name}" value="{letter}">'
     places = ''.join(f'<option value="{place}">{place}</option>' for place in range(1, len(form.options) + 1))
-    return f'<select name="{letter}" aria-label="{step}: {letter}"><option value="">–</option>{places}</select>'
+    return f'<select name="{letter}"><option value="">–</option>{places}</select>'
 
 
 def _for_script(task, language):
@@ -77,9 +77,8 @@ def _choices(task, language):
     note = f' <small>{said(notes[form.kind], language)}</small>' if form.kind in notes else ''
     rows = []
     for letter, option in form.options.items():
-        control = _control(letter, form, name, said('step', language))
         text = f'<span class="quiz-letter">{letter}</span><span>{inline_html(say(*option.text, language))}</span>'
-        rows.append(f'<label class="quiz-option">{control}{text}</label>')
+        rows.append(f'<label class="quiz-option">{_control(letter, form, name)}{text}</label>')
     head, _, rest = say(*task.ask, language).partition('\n\n')
     return (f'<form><fieldset><legend>{inline_html(head)}{note}</legend>{html_of(rest)}{"".join(rows)}</fieldset>'
             f'<button type="submit" hidden>{said("check", language)}</button>'

@@ -60,15 +60,16 @@ const fillGaps = (text, values) => text.replace(/\{(\w+)\}/g, (gap, name) => val
 
 /** A number as somebody types it: full-width digits, a comma, a fraction, a unit or a percent sign behind it; else NaN. */
 function typedNumber(text, units) {
+  const isPercent = unit => ['%', 'points', '个百分点'].includes(unit);
   let plain = text.normalize('NFKC').replace(/[−–]/g, '-').replace(/[。]/g, '.').replace(/\s+/g, '').replace(/^[~≈约]/, '');
   for (const unit of units) if (unit && unit !== '%' && plain.endsWith(unit.replace(/\s+/g, ''))) plain = plain.slice(0, -unit.replace(/\s+/g, '').length);
   const percent = plain.endsWith('%');
   if (percent) plain = plain.slice(0, -1);
-  if (/^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$/.test(plain)) plain = plain.replaceAll(',', '');
+  if (/^[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?$/.test(plain)) plain = plain.replaceAll(',', '');
   else if (/^[^,]*,[^,]*$/.test(plain)) plain = plain.replace(',', '.');
   const [, top, bottom] = plain.match(/^([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?:\/(\d+\.?\d*))?$/i) ?? [];
   if (top === undefined) return NaN;
-  const value = Number(top) / (bottom === undefined ? 1 : Number(bottom)) / (percent && !units.includes('%') ? 100 : 1);
+  const value = Number(top) / (bottom === undefined ? 1 : Number(bottom)) / (percent && !units.some(isPercent) ? 100 : 1);
   return Number.isFinite(value) ? value : NaN;
 }
 

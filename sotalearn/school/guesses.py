@@ -29,16 +29,19 @@ from ..settings import LANGUAGES, say
 _TYPED = re.compile(r'([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)(?:/(\d+\.?\d*))?', re.I | re.A)
 
 
+_PERCENTS = {'%', 'points', '个百分点'}
+
+
 def typed_number(text:str, # as somebody types it
-                 units=(), # what may stand behind it; without '%' among them a percent sign means hundredths
+                 units=(), # what may stand behind it; without percents or points among them '%' means hundredths
                 )->float: # or `Unreadable`
     "A number, however it was typed."
     plain = unicodedata.normalize('NFKC', text).replace('−', '-').replace('–', '-').replace('。', '.')
     plain = re.sub(r'^[~≈约]', '', re.sub(r'\s+', '', plain))
     for unit in units: plain = plain.removesuffix(re.sub(r'\s+', '', unit)) if unit != '%' else plain
-    scale = .01 if plain.endswith('%') and '%' not in units else 1
+    scale = .01 if plain.endswith('%') and not _PERCENTS & {*units} else 1
     plain = plain.removesuffix('%')
-    if re.fullmatch(r'[+-]?\d{1,3}(,\d{3})+(\.\d+)?', plain): plain = plain.replace(',', '')
+    if re.fullmatch(r'[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?', plain): plain = plain.replace(',', '')
     elif plain.count(',') == 1: plain = plain.replace(',', '.')
     found = _TYPED.fullmatch(plain)
     value = float(found[1])*scale/float(found[2] or 1) if found and float(found[2] or 1) else float('nan')

@@ -9,6 +9,7 @@ __all__ = ['PARAGRAPHS', 'Message', 'Options', 'Task', 'read_tasks']
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from unicodedata import normalize
 
 from ..checks import check_choice
 from .answers import Unreadable, letters, unreadable
@@ -110,7 +111,8 @@ class Task(Text):
               answer=None, # letters, numbers, a function or a run, as the task says
              )->Message: # true if the answer is right
         "Judge an answer, say what is wrong with it, and keep the progress."
-        by_letter = self.form and isinstance(answer, str) and answer.strip(' ().').lower() in self.form.options
+        letter = normalize('NFKC', answer).strip(' ().').lower() if isinstance(answer, str) else None
+        by_letter = self.form and letter in self.form.options
         try: message = self.form(answer) if by_letter or not self.judge else self.judge(answer, self)
         except Unreadable as error: return Message(error.text)
         return message if message.right is None else message + record(self.name, message.right)

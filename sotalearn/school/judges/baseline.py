@@ -8,7 +8,7 @@ __all__ = ['JUDGES']
 # %% ../../../nbs/questions/02_baseline.ipynb #b8beecdc
 import ast, math
 
-from .base import ListingJudge, ValueJudge, call_of, keywords, named
+from .base import ListingJudge, ValueJudge, call_of, keywords, named, values_of
 
 JUDGES = {}
 
@@ -19,13 +19,19 @@ def _baseline(tree, task):
     if named(tree, 'lean'): return task.wrong('lean')
     model, learner = call_of(tree, 'xresnet50'), call_of(tree, 'Learner')
     if model is None or 'n_out' not in keywords(model): return task.wrong('unnamed')
+    if ast.unparse(values_of(model, tree)['n_out']) != 'dls.c': return task.wrong('other_number')
     if learner is None: return task.wrong('no_learner')
-    given = keywords(learner)
+    given = values_of(learner, tree, ('dls', 'model', 'loss_func'))
+    if not {'dls', 'model'} <= {*given}: return task.wrong('no_model')
     if 'loss_func' not in given: return task.wrong('no_loss')
-    if isinstance(given['loss_func'], ast.Name): return task.wrong('loss_class')
+    loss = ast.unparse(given['loss_func'])
+    if not isinstance(given['loss_func'], ast.Call) and loss.split('.')[-1][:1].isupper(): return task.wrong('loss_class')
     if 'metrics' not in given: return task.wrong('no_metrics')
-    trains = any(isinstance(node, ast.Attribute) and node.attr == 'fit_one_cycle' for node in ast.walk(tree))
-    return task.right() if trains else task.wrong('not_trained')
+    learners = {target.id for node in ast.walk(tree) if isinstance(node, ast.Assign) and node.value is learner
+                for target in node.targets if isinstance(target, ast.Name)}
+    trained = {ast.unparse(node.value) for node in ast.walk(tree) if getattr(node, 'attr', '') == 'fit_one_cycle'}
+    if not trained: return task.wrong('not_trained')
+    return task.right() if trained & learners else task.wrong('other_learner', other=sorted(trained)[0])
 
 
 JUDGES['fix_baseline'] = ListingJudge(_baseline)

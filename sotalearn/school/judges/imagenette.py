@@ -9,7 +9,7 @@ __all__ = ['JUDGES']
 import ast
 
 from ..answers import Unreadable, numbers
-from .base import FunctionJudge, ListingJudge, call_of, keywords, named
+from .base import FunctionJudge, ListingJudge, call_of, keywords, values_of
 
 JUDGES = {}
 
@@ -18,9 +18,10 @@ def _splitter_fault(splitter, task):
     "What is wrong with the listing's splitter; None if it is right."
     if splitter is None: return task.wrong('no_splitter')
     if getattr(getattr(splitter, 'func', None), 'id', '') != 'GrandparentSplitter': return task.wrong('other_splitter')
-    second = splitter.args[1] if len(splitter.args) > 1 else None
-    valid = keywords(splitter).get('valid_name', second)
-    if getattr(valid, 'value', 'valid') != 'val': return task.wrong('valid_name')
+    folders = dict(zip(('train_name', 'valid_name'), splitter.args)) | keywords(splitter)
+    train, valid = (getattr(folders.get(name), 'value', None) for name in ('train_name', 'valid_name'))
+    if valid != 'val': return task.wrong('valid_name')
+    if 'train_name' in folders and train != 'train': return task.wrong('train_name')
 
 
 def _returned_fault(tree, block, task):
@@ -36,12 +37,14 @@ def _returned_fault(tree, block, task):
 
 
 def _data_block(tree, task):
-    if named(tree, 'RULs'): return task.wrong('urls')
-    block = call_of(tree, 'DataBlock')
+    block, download = call_of(tree, 'DataBlock'), call_of(tree, 'untar_data')
     if block is None: return task.wrong('no_block')
+    addresses = [*values_of(download, tree, ['url']).values()] if download else []
+    if not any(ast.unparse(address).startswith('URLs.IMAGENETTE') for address in addresses): return task.wrong('urls')
+    given = values_of(block, tree, ('blocks', 'dl_type', 'getters', 'n_inp', 'item_tfms', 'batch_tfms'))
     for part in ('blocks', 'get_items', 'get_y', 'item_tfms', 'batch_tfms'):
-        if part not in keywords(block): return task.wrong('part_lost', part=part)
-    for fault in (_returned_fault(tree, block, task), _splitter_fault(keywords(block).get('splitter'), task)):
+        if part not in given: return task.wrong('part_lost', part=part)
+    for fault in (_returned_fault(tree, block, task), _splitter_fault(given.get('splitter'), task)):
         if fault is not None: return fault
     return task.right()
 

@@ -24,7 +24,8 @@ def _pairs():
     rand = np.random.default_rng(3).random
     return tensors([(np.array([1.]), np.array([0.]), .3), (rand(2), rand(2), .8), (np.eye(10)[2], np.eye(10)[7], .3),
                     (rand((2, 3, 2, 2)), rand((2, 3, 2, 2)), np.array([.25, .9])),
-                    (rand((4, 3, 8, 8)), rand((4, 3, 8, 8)), np.array([0., .3, .5, 1.]))])
+                    (rand((4, 3, 8, 8)), rand((4, 3, 8, 8)), np.array([0., .3, .5, 1.])),
+                    (rand((3, 10)), rand((3, 10)), np.array([.1, .2, .3]))])                # targets of a batch
 
 
 JUDGES['blend'] = FunctionJudge(('a', 'b', 't'), _blend, _pairs, dict(

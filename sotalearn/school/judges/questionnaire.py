@@ -14,7 +14,7 @@ from ...datasets import DATASETS, dataset_folder
 from ...recipes import pixels_seen
 from ..answers import Unreadable, is_missing, number, numbers, quote
 from ..quiz import Message
-from ..runs import baselines_of, measured, own_runs, recipe_in, runs_of
+from ..runs import alike_in_cost, baselines_of, measured, own_runs, recipe_in, runs_of
 from ..texts import join
 from .base import ValueJudge
 from ...settings import settings
@@ -25,11 +25,12 @@ JUDGES = {}
 # %% ../../../nbs/questions/questionnaire.ipynb #8aa5fdca
 def _compare(run, rivals, told, task):
     "The verdict of a run beside those without a schedule."
+    alike = alike_in_cost(run, rivals)
+    rivals = alike or rivals
     gap = told['accuracy'] - 100*sum(measured(rival, 'accuracy') for rival in rivals)/len(rivals)
-    pixels, *theirs = (pixels_seen(recipe_in(one)) for one in (run, *rivals))
-    times = pixels*len(rivals)/sum(theirs)
     said = [task.say('against_one' if len(rivals) == 1 else 'against_several', gap=gap, n=len(rivals), **told)]
-    if not .8 <= times <= 1.25: said.append(task.say('other_cost', times=times))
+    pixels, *theirs = (pixels_seen(recipe_in(one)) for one in (run, *rivals))
+    if not alike: said.append(task.say('other_cost', times=pixels*len(rivals)/sum(theirs)))
     return Message(join(*said, task.say('other_seeds')), True)
 
 
@@ -117,7 +118,7 @@ def _judge_files(files, task):
     if not split['train']: return task.wrong('validation')
     if len(set(split['train'])) < len(split['train']): return task.wrong('twice')
     counts = Counter(file.parent.name for file in split['train'])
-    return _judge_counts(counts, _count_folders(split['train'][0].parent.parent) or counts, task)
+    return _judge_counts(counts, _count_folders(split['train'][0].parent.parent) or _class_counts(None, task), task)
 
 
 def _judge_number(run, task):
@@ -140,6 +141,8 @@ def _judge_subset(answer, task):
     if isinstance(answer, dict):
         is_run = not answer or answer.keys() & {'train_images', 'n_train', 'dataset', 'size'}
         return _judge_number(answer, task) if is_run else _judge_classes(answer, task)
+    is_counts = getattr(answer, 'ndim', 0) == 1 and hasattr(answer, 'to_dict') and 'train_images' not in answer
+    if is_counts and not {'n_train', 'dataset', 'size'} & {*answer.index}: return _judge_classes(answer.to_dict(), task)
     if hasattr(answer, 'to_dict'): return _judge_number(runs_of(answer)[-1], task)
     is_number = isinstance(answer, (int, float)) and not isinstance(answer, bool)
     if hasattr(answer, '__iter__') and getattr(answer, 'ndim', 1): return _judge_files(list(answer), task)

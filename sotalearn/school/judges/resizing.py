@@ -6,10 +6,10 @@
 __all__ = ['JUDGES']
 
 # %% ../../../nbs/questions/04_progressive_resizing.ipynb #1aa7a281
-from ...recipes import epochs_of
-from ..answers import is_missing
+from ...recipes import AS_RUN, epochs_of
+from ..answers import Unreadable, is_missing, numbers
 from .base import ValueJudge
-from ..runs import baselines_of, measured, own_runs, recipe_in, runs_of
+from ..runs import alike_in_cost, baselines_of, measured, own_runs, recipe_in, runs_of
 
 JUDGES = {}
 
@@ -48,6 +48,7 @@ def _judge_run(run, stages, task):
     if seconds >= _BUDGET: return task.wrong('run_too_long', seconds=seconds, budget=_BUDGET)
     rivals = baselines_of(run, own_runs())
     if not rivals: raise task.unreadable('no_baseline')
+    rivals = alike_in_cost(run, rivals) or rivals
     best, ours = max(measured(rival, 'accuracy') for rival in rivals), measured(run, 'accuracy')
     told = dict(ours=100*ours, seconds=seconds, best=100*best)
     return task.right('beaten', **told) if ours > best else task.wrong('not_beaten', **told)
@@ -56,9 +57,11 @@ def _judge_run(run, stages, task):
 def _judge_schedule(answer, task):
     if is_missing(answer): raise task.unreadable('no_plan')
     if isinstance(answer, (list, tuple)):
-        try: stages = [(int(stage[0]), int(stage[1])) for stage in answer]
-        except (TypeError, ValueError, IndexError): raise task.unreadable('no_pairs') from None
-        return _judge_plan(stages, task)
+        try: stages = [numbers(stage, 2) for stage in answer]
+        except Unreadable: raise task.unreadable('no_pairs') from None
+        if any(value != int(value) for stage in stages for value in stage): raise task.unreadable('not_whole')
+        return _judge_plan([(int(epochs), int(size)) for epochs, size in stages], task)
+    if isinstance(answer, dict) and not answer.keys() & {*AS_RUN}: raise task.unreadable('no_pairs')
     run = runs_of(answer)[-1]
     stages = [(stage.epochs, stage.size) for stage in recipe_in(run).schedule()]
     is_run = measured(run, 'accuracy') is not None

@@ -17,7 +17,7 @@ JUDGES = {}
 # %% ../../../nbs/questions/05_test_time_augmentation.ipynb #4ef8dfea
 JUDGES['choose_n'] = FunctionJudge(
     ('budget', 'one_pass'), lambda budget, one_pass: max(0, int(budget//one_pass) - 1),
-    lambda: [(1, 1), (2, 3), (5, 1), (20, 3), (61.5, 2.5), (60, 7)], dict(
+    lambda: [(1, 2), (1, 1), (2, 3), (5, 1), (20, 3), (61.5, 2.5), (60, 7)], dict(
         rounded_up=lambda budget, one_pass: max(0, math.ceil(budget/one_pass) - 1) if budget % one_pass else None,
         no_plain_pass=lambda budget, one_pass: max(0, int(budget//one_pass)),
         not_whole=lambda budget, one_pass: max(0, budget/one_pass - 1),
