@@ -241,7 +241,7 @@ def build(options:argparse.Namespace)->list:
 def main():
     options, start = arguments(), time.perf_counter()
     stamp, site, packed = (options.output/name for name in ('built-from', 'html', 'sotalearn-site.zip'))
-    made_from = fingerprint(options.notebooks, options.runs, ROOT/'sotalearn', HERE, ROOT/'constraints.txt')
+    made_from = fingerprint(options.notebooks, options.runs, ROOT/'results', ROOT/'sotalearn', HERE, ROOT/'constraints.txt')
     if stamp.exists() and stamp.read_text() == made_from and (site/'index.html').exists() and packed.exists():
         print(f'Nothing has changed since the site was built: {site}')
         return

@@ -142,8 +142,8 @@ def name_passages(app, doctree):
             waiting = node, name
         elif isinstance(node, nodes.section) and waiting:
             marker, name = waiting
-            node['ids'].insert(0, name)
-            doctree.ids[name] = node
+            if name not in doctree.ids: node['ids'].insert(0, name)             # a second passage of that name has its own
+            doctree.ids.setdefault(name, node)
             marker.parent.remove(marker)
             waiting = None
 

@@ -126,11 +126,11 @@ def all_runs(found, unit, say):
     rows = []
     for group in found:
         runs, small = group.runs, partial(mean_and_range, unit='', scale=1, digits=3)
-        timed = runs.cpu_seconds[runs.device.str.startswith('CPU')]        # a GPU's runs were many at once
+        is_timed = runs.device.str.startswith('CPU').all()                 # a GPU's runs were many at once
         rows.append([f'<span class="anchor" id="{group.anchor}"></span>{group.label(say)}', f'{len(runs)}',
                      f'{group.pixels/unit:.2f}', mean_and_range(runs.accuracy), mean_and_range(runs.accuracy_tta),
                      small(runs.nll), small(runs.ece), small(runs.nll_scaled), small(runs.ece_scaled),
-                     mean_and_range(timed, '', 1, 0)])
+                     mean_and_range(runs.cpu_seconds, '', 1, 0) if is_timed else NOTHING])
     return table(head, rows)
 
 

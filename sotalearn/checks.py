@@ -72,9 +72,11 @@ def check_targets(targets, # tensor or sequence of whole numbers, shape (n,), n 
                  )->'Tensor': # plain int64, on the device they were on
     "`targets` if they are class numbers; a `ValueError` otherwise."
     import torch                    # not above: most who check something need no torch
+    if hasattr(targets, 'iloc'): targets = list(targets)            # torch would look by a column's index
     try: targets = torch.as_tensor(targets).as_subclass(torch.Tensor)
     except (TypeError, ValueError, RuntimeError):
-        raise ValueError(f'targets must be whole numbers of shape (n,), got {reprlib.repr(targets)}') from None
+        told = ' '.join(reprlib.repr(targets).split())
+        raise ValueError(f'targets must be whole numbers of shape (n,), got {told}') from None
     if targets.ndim != 1 or not len(targets):
         raise ValueError(f'targets must have shape (n,) with n of 1 or more, got {tuple(targets.shape)}')
     if targets.is_floating_point() or targets.is_complex() or targets.dtype == torch.bool:

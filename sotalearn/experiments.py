@@ -46,7 +46,7 @@ def paired_difference(scores, # n finite numbers
 def _numbers(values, name):
     "`values` as float64 of shape (n,); a `ValueError` otherwise."
     try: array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError): raise ValueError(f'{name} must be numbers, got {values!r}') from None
+    except (TypeError, ValueError, RuntimeError): raise ValueError(f'{name} must be numbers, got {values!r}') from None
     if array.ndim != 1 or not np.isfinite(array).all():
         raise ValueError(f'{name} must be finite numbers in one row, got {values!r}')
     return array

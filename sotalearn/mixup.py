@@ -80,6 +80,7 @@ def mixup_weights(n:int, # 1 or more
                  )->Tensor: # float32, shape (n,), from 0.5 to 1, from torch's global generator
     "Weights for `n` images as fastai's `MixUp` draws them: max(λ, 1 − λ) with λ from Beta(alpha, alpha)."
     alpha = check_limits(alpha, 'alpha')
+    alpha = torch.tensor(alpha, dtype=torch.float32)            # whatever torch's default is
     t = torch.distributions.Beta(alpha, alpha).sample((check_whole(n, 'n', 1),))
     return torch.maximum(t, 1 - t)
 

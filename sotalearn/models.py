@@ -117,6 +117,15 @@ def _check_carried(dls, facts):
                      'which load_model would leave out; learn.export keeps everything')
 
 
+def _check_weights(model, arch, classes):
+    "A `ValueError` unless `load_model` will find a place for each weight: later it would be too late."
+    with torch.random.fork_rng(devices=[]): new = make_model(arch, classes)
+    ours, theirs = ({name: weight.shape for name, weight in one.state_dict().items()} for one in (model, new))
+    if ours != theirs:
+        raise ValueError(f'arch must be that of learn.model, got {arch!r}, whose weights have other names or shapes; '
+                         'learn.export keeps any model')
+
+
 def save_model(learn:'Learner', # fastai's
                path:Path, # the file to write; it gets the ending `.safetensors` if it has none
                arch:str=None, # as for `make_model`; known already if `learn` comes from `train` or `make_learner`
@@ -130,7 +139,9 @@ def save_model(learn:'Learner', # fastai's
     if path.exists() and not overwrite:
         raise ValueError(f'path must be a new file, or overwrite=True be given, got {str(path)!r}, which exists')
     mean, std = dls_stats(learn.dls)
-    facts = dict(format=_FORMAT, arch=arch, vocab=list(learn.dls.vocab), size=learn.dls.one_batch()[0].shape[-1],
+    vocab = [name.item() if hasattr(name, 'item') else name for name in learn.dls.vocab]        # of NumPy's
+    _check_weights(learn.model, arch, len(vocab))
+    facts = dict(format=_FORMAT, arch=arch, vocab=vocab, size=learn.dls.one_batch()[0].shape[-1],
                  presize=_presize(learn.dls), mean=mean, std=std)
     _check_carried(learn.dls, facts)
     weights = {name: weight.detach().cpu().contiguous() for name, weight in learn.model.state_dict().items()}

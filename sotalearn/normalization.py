@@ -65,10 +65,11 @@ def dataset_stats(batches, # iterable of floating-point batches (n, c, h, w); n,
     "Exact mean and standard deviation of each channel in one pass: Chan, Golub and LeVeque 1979."
     n_a, mean_a, M_a = 0, 0., 0.
     for x in batches:
-        x = _plain(x, 'batch').cpu().double()        # Apple's GPU has no float64
+        x = _plain(x, 'batch').detach().cpu().double()     # Apple's GPU has no float64
         if n_a and x.shape[1] != len(mean_a):
             raise ValueError(f'batch must have {len(mean_a)} channels as the first one, got {x.shape[1]}')
         n_b = _values(x)
+        if not n_b: continue                         # as a filter may leave one
         var_b, mean_b = torch.var_mean(x, dim=(0, 2, 3), correction=0)
         M_b = var_b*n_b
         n, delta = n_a + n_b, mean_b - mean_a

@@ -47,7 +47,7 @@ def _eight_bits(values):
     "Numbers of any range as bytes: those of 16 bits, bytes, or shares of 1."
     values = np.nan_to_num(values.astype(np.float32))
     scale = 1/257 if values.max() > 255 else 255 if values.max() <= 1 else 1
-    return (values*scale).clip(0, 255).astype(np.uint8)
+    return (values*scale).round().clip(0, 255).astype(np.uint8)
 
 
 def to_rgb(image:Image.Image, # of any mode

@@ -103,6 +103,10 @@ class _Trial:
         self.n = max(2, min(bs, 8*64**2//size**2))
         self.x = torch.rand(self.n, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
 
+    def random_as_before(self):
+        "A `with` after which torch's random numbers go on as if no dropout had drawn any."
+        return torch.random.fork_rng([self.x.device] if self.x.is_cuda else [])
+
     def step(self, way):
         "Forward and backward once; the seconds that it took: of a single thread those in which it had a core."
         model, device = self.models[way.channels_last], self.x.device
@@ -122,7 +126,7 @@ class _Trial:
         for round in range(1 + rounds):
             for way in ways:
                 if round > 1 and perf_counter() > start + _LIMIT: break
-                with threads_set(way.threads): seconds = self.step(way)
+                with threads_set(way.threads), self.random_as_before(): seconds = self.step(way)
                 if round: took[way].append(seconds)
         return {way: statistics.median(seconds)/self.n for way, seconds in took.items()}
 

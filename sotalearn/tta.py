@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
+from fastcore.basics import chunked
 from torch import nn
 from torch.nn import functional as F
 
@@ -98,14 +99,15 @@ def _for_inference(model, bf16):
     "`model`, which then only predicts: the same answers to within rounding, with less work."
     for layers in [layer for layer in model.modules() if isinstance(layer, nn.Sequential)]:
         for i, (conv, norm) in enumerate(pairwise(layers)):
-            if not isinstance(conv, nn.Conv2d) or not isinstance(norm, nn.BatchNorm2d): continue
+            if type(conv) is not nn.Conv2d or type(norm) is not nn.BatchNorm2d: continue    # others do more than these
             if norm.running_mean is None or not _is_plain(conv) or not _is_plain(norm): continue
             conv = nn.utils.fuse_conv_bn_eval(conv, norm)        # that batch normalization is part of the convolution
             layers[i], layers[i + 1] = _SmallMaps(conv) if _is_usual(conv) else conv, nn.Identity()
-            if type(layers[min(i + 2, len(layers) - 1)]) is nn.ReLU: layers[i + 2] = nn.ReLU(inplace=True)
+            after = layers[min(i + 2, len(layers) - 1)]
+            if type(after) is nn.ReLU and _is_plain(after): layers[i + 2] = nn.ReLU(inplace=True)
     model = model.to(memory_format=torch.channels_last)
     for layer in model.modules():                                # autocast would round them anew in every call
-        if bf16 and isinstance(layer, (nn.Conv2d, nn.Linear)) and _is_plain(layer): layer.to(torch.bfloat16)
+        if bf16 and type(layer) in (nn.Conv2d, nn.Linear) and _is_plain(layer): layer.to(torch.bfloat16)
     return model
 
 # %% ../nbs/05_test_time_augmentation.ipynb #tta00027
@@ -114,7 +116,7 @@ class _Views:
     def __init__(self, dl, n): self.dl, self.n = dl, n
 
     def __call__(self, indices):
-        for chunk in self.dl.chunkify(indices):
+        for chunk in chunked(indices, self.dl.bs):               # the last one, too, whatever the loader drops
             batch_of, views = self._reader(list(chunk)), []
             for i in range(1 + self.n):
                 self.dl.after_item.split_idx = int(i == 0)       # 0: at random, as in training

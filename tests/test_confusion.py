@@ -93,8 +93,23 @@ def test_a_cell_that_is_not_there_is_refused_and_the_old_one_stays(matrix):
 def test_a_model_without_mistakes_and_one_of_very_many_classes():
     right = confusion_demo(torch.eye(3)[TARGETS], TARGETS, loaders(), language='en')
     assert isinstance(right, Demo) and right.alt().startswith('church, recognized: 3 of 3')
+    told = repr(confusion_figure(torch.eye(3)[TARGETS], TARGETS, VOCAB, language='en'))
+    assert 'The hardest class is church, 100 % right. No picture is taken for another class.' in told
     many = SimpleNamespace(vocab=list(map(str, range(30))), valid_ds=range(30), path=Path('mine'))
     assert isinstance(confusion_demo(torch.eye(30), torch.arange(30), many), StillFigure)
+
+
+def test_a_class_without_pictures_is_not_the_hardest():
+    told = repr(confusion_figure(PROBS[:5], TARGETS[:5], VOCAB, language='en'))
+    assert 'The hardest class is church, 33 % right. The most common mistake: church, of which 67 % are taken for dog.' in told
+
+
+def test_classes_may_be_of_any_whole_kind_and_must_fit():
+    classes = torch.arange(20)
+    told = repr(confusion_figure(torch.eye(20), classes.to(torch.uint8), [f'c{i}' for i in range(20)], language='en'))
+    assert told == repr(confusion_figure(torch.eye(20), classes.tolist(), [f'c{i}' for i in range(20)], language='en'))
+    assert '100 % right. No picture' in told and confused(PROBS, TARGETS.tolist(), 0, 1).tolist() == [1, 0]
+    with pytest.raises(ValueError, match=r'probs must have shape \(7, 2\), got \(7, 3\)'): confusion_figure(PROBS, TARGETS % 2, VOCAB[:2])
 
 
 @pytest.mark.skipif(not CHROMIUM, reason='no Chromium on this machine: Debian has it as `chromium`')

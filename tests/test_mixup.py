@@ -83,6 +83,18 @@ def test_the_floor_is_the_mean_entropy(alpha, same_class):
     assert loss_floor(alpha, same_class) == pytest.approx((1 - same_class)*mean, abs=1e-6)
 
 
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+def test_weights_are_float32_whatever_torchs_default_is(dtype):
+    usual = torch.get_default_dtype()
+    torch.manual_seed(0)
+    expected = mixup_weights(5)
+    try:
+        torch.set_default_dtype(dtype)
+        torch.manual_seed(0)
+        assert torch.equal(mixup_weights(5), expected) and expected.dtype == torch.float32
+    finally: torch.set_default_dtype(usual)
+
+
 def test_no_model_gets_below_the_floor():
     torch.manual_seed(0)
     _, y = mix_batch(torch.zeros(20_000, 1), torch.arange(10).repeat(2000), 10)

@@ -31,6 +31,14 @@ def test_a_learner_of_unknown_architecture_is_asked_for_it(learn, tmp_path):
     assert load_model(save_model(unknown, tmp_path/'model', arch='xresnet18')).arch == 'xresnet18'
 
 
+def test_what_could_not_be_loaded_is_not_saved(learn, tmp_path):
+    import torch
+    state = torch.get_rng_state()
+    with pytest.raises(ValueError, match="arch must be that of learn.model, got 'xresnet34', whose weights have other names"):
+        save_model(learn, tmp_path/'model', arch='xresnet34')
+    assert not list(tmp_path.iterdir()) and torch.equal(torch.get_rng_state(), state)
+
+
 class Harm:
     "Makes a folder when it is unpickled."
 

@@ -18,6 +18,14 @@ def test_one_pass_is_exact(sizes):
     assert torch.allclose(mean, values.mean(1), rtol=1e-12) and torch.allclose(std, values.std(1), rtol=1e-8)
 
 
+@pytest.mark.parametrize('place', [0, 1])
+def test_an_empty_batch_says_nothing(place):
+    batches = [torch.rand(5, 3, 4, 4, requires_grad=True)]
+    alone = dataset_stats(batches)
+    batches.insert(place, torch.rand(0, 3, 4, 4))
+    assert all(map(torch.equal, dataset_stats(batches), alone)) and not alone[0].requires_grad
+
+
 def test_one_pass_takes_a_generator_and_keeps_nothing():
     mean, _ = dataset_stats(torch.full((1, 3, 2, 2), float(i)) for i in range(5))
     assert mean.tolist() == [2., 2., 2.]

@@ -122,7 +122,7 @@ def test_pixels_in_memory():
         assert off(read_picture(pixels), grey[..., None].repeat(3, axis=2)) <= 1
     assert np.asarray(read_picture(np.array([[True, False]])))[..., 0].tolist() == [[255, 0]]
     holes = np.array([[np.nan, .5, np.inf]])
-    assert np.asarray(read_picture(holes[:, :2]))[..., 0].tolist() == [[0, 127]] and read_picture(holes).size == (3, 1)
+    assert np.asarray(read_picture(holes[:, :2]))[..., 0].tolist() == [[0, 128]] and read_picture(holes).size == (3, 1)
 
 
 @pytest.mark.parametrize('source', [b'', b'not a picture', memoryview(b'none'), 3, None, np.zeros((2, 2, 7)), np.zeros((0, 4, 3), np.uint8), np.zeros(3), [], 'no/such.jpg'])

@@ -43,6 +43,11 @@ def test_torchs_default_dtype_is_followed():
     finally: torch.set_default_dtype(torch.float32)
 
 
+def test_a_filtered_column_is_read_by_its_order():
+    column = pd.Series([0, 2, 1, 2])
+    assert torch.equal(smooth_labels(column[column > 0], 3), smooth_labels([2, 1, 2], 3))
+
+
 def test_arrays_ranges_and_fastais_targets():
     vision = pytest.importorskip('fastai.vision.all')
     expected = smooth_labels(torch.arange(3), 3)

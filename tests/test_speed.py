@@ -134,7 +134,7 @@ def test_only_what_was_asked_for_is_tried(home):
 
 
 def test_a_model_is_left_as_it_was(home):
-    model = small_model().eval()
+    model = small_model().append(torch.nn.Dropout()).eval()
     before = [tensor.clone() for tensor in model.state_dict().values()]
     state = torch.get_rng_state()
     timings(model, 16, 8, threads=1)

@@ -54,6 +54,19 @@ def test_an_interrupt_leaves_a_bfloat16_model_as_it_was(small):
     assert 'forward' not in vars(learn.model)
 
 
+def test_a_model_with_a_forward_of_its_own_keeps_it(small):
+    "As `torch.compile` gives it one; an interrupt before it is called, too, leaves the next batch well."
+    learn, called = training.make_learner(training.Recipe(dataset=str(small), size=32, bs=16, bf16=True)), []
+    forward = learn.model.forward
+
+    def own(x):
+        called.append(torch.is_autocast_enabled('cpu'))
+        return forward(x)
+    learn.model.forward = own
+    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    assert called and all(called) and vars(learn.model)['forward'] is own
+
+
 @pytest.mark.parametrize('size, dtype', [(16, torch.float32), (17, torch.bfloat16)])
 def test_small_pictures_stay_in_float32(small, size, dtype):
     """Of a 3 × 3 convolution over a single pixel, which a network makes of 16, PyTorch's bfloat16 leaves gradients unset."""

@@ -184,6 +184,36 @@ def test_corners_are_predicted_and_a_whole_centre_is_the_plain_view(learn):
         predict_corners(learn, dl=learn.dls[1].new(after_item=[]))
 
 
+def test_a_loader_that_drops_its_last_batch_drops_no_picture(learn):
+    train = learn.dls.train.new(bs=3)
+    assert train.drop_last and len(train.dataset) % train.bs
+    assert predict(learn, 1, dl=train)[0].shape[1] == len(train.dataset)
+
+
+class Scaled(nn.Conv2d):
+    "A convolution that is more than its weights, as timm's of standardized weights are."
+    def forward(self, x): return 2*super().forward(x)
+
+
+class Activated(nn.BatchNorm2d):
+    "A batch normalization with its activation in it, as in timm's DenseNet."
+    def forward(self, x): return super().forward(x).relu()
+
+
+@pytest.mark.parametrize('bf16, off', [(False, 1e-5), (True, .05)])
+@pytest.mark.parametrize('conv, norm', [(nn.Conv2d, Activated), (Scaled, nn.BatchNorm2d), (nn.Conv2d, nn.BatchNorm2d)])
+def test_layers_that_do_more_than_their_kind_answer_as_before(conv, norm, bf16, off):
+    from copy import deepcopy
+    from sotalearn.tta import _for_inference
+    torch.manual_seed(0)
+    model = nn.Sequential(conv(3, 8, 3), norm(8), nn.ReLU()).eval()
+    nn.init.normal_(model[1].bias)
+    model[2].register_forward_hook(lambda layer, given, made: made + 1)
+    x = torch.randn(4, 3, 8, 8)
+    with torch.inference_mode(), torch.autocast('cpu', torch.bfloat16, enabled=bf16):
+        assert torch.allclose(_for_inference(deepcopy(model), bf16)(x).float(), model(x).float(), atol=off)
+
+
 def test_an_empty_validation_set_is_refused(learn):
     nothing = learn.dls[1].new(dataset=[])
     with pytest.raises(ValueError, match='dl must have at least one picture, got none'): predict(learn, dl=nothing)

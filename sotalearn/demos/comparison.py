@@ -86,7 +86,7 @@ def _techniques(recipe):
 def _cost_label(recipe, say):
     "A recipe beside others of its cost: its techniques, or where it has none or begins smaller its schedule."
     found = _techniques(recipe)
-    if len(found) > 2: return say(*TECHNIQUES['together'].label)
+    if len(found) > 2: return say('all but TTA', '除 TTA 外全部')
     names = [say(*technique.label) for field, technique in found.items() if field != 'stages']
     if recipe.stages or not names: names = [schedule_name(recipe.schedule()), *names]
     return say(', ', '，').join(names)

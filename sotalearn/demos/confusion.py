@@ -20,8 +20,15 @@ from ..figures import COLOURS, StillFigure
 # %% ../../nbs/demos/confusion.ipynb #c0f05103
 def _counts(probs, targets, classes):
     "How many pictures of each true class, a row, are taken for each class, a column."
-    answers = probs.argmax(dim=1).as_subclass(torch.Tensor).cpu()
-    return torch.bincount(targets.cpu()*classes + answers, minlength=classes**2).view(classes, classes)
+    return torch.bincount(targets*classes + probs.argmax(dim=1), minlength=classes**2).view(classes, classes)
+
+
+def _answers_of(probs, targets, classes):
+    "Probabilities and classes as plain tensors, or a `ValueError`."
+    targets = check_targets(targets, classes).cpu()
+    if tuple(probs.shape) != (len(targets), classes):
+        raise ValueError(f'probs must have shape {(len(targets), classes)}, got {tuple(probs.shape)}')
+    return probs.detach().cpu().float().as_subclass(torch.Tensor), targets
 
 
 def _shares(counts): return counts/counts.sum(dim=1, keepdim=True).clamp_min(1)
@@ -33,9 +40,12 @@ def confusion_figure(probs, # tensor, probabilities (n, classes)
                      language:str=None, # 'en' or 'zh'; that of the settings by default
                     )->StillFigure:
     "Which class is taken for which: a row for each true class, a column for each guess, in percent of the row."
-    classes, names, percent = len(vocab), class_names(vocab), 100*_shares(_counts(probs, targets, len(vocab)))
+    classes, names = len(vocab), class_names(vocab)
+    counts = _counts(*_answers_of(probs, targets, classes), classes)
+    percent = 100*_shares(counts)
     right, mistakes = percent.diagonal(), percent - percent.diagonal().diag()
-    hardest, (true, guess) = int(right.argmin()), divmod(int(mistakes.argmax()), classes)
+    hardest = int(right.where(counts.sum(dim=1) > 0, torch.inf).argmin())           # of those that have pictures
+    true, guess = divmod(int(mistakes.argmax()), classes)
 
     def draw(fig, say):
         ax, shown = fig.add_subplot(), [say(*name) for name in names]
@@ -52,8 +62,11 @@ def confusion_figure(probs, # tensor, probabilities (n, classes)
     def told(language):
         name = [pair[language] for pair in names]
         return name[hardest], right[hardest], name[true], percent[true, guess], name[guess]
-    en = 'The hardest class is {}, {:.0f} % right. The most common mistake: {}, of which {:.0f} % are taken for {}.'
-    zh = '最难的一类是{}，认对 {:.0f}%。最常见的错误是{}，有 {:.0f}% 被认成{}。'
+    en, zh = 'The hardest class is {}, {:.0f} % right. ', '最难的一类是{}，认对 {:.0f}%。'
+    if mistakes.any():
+        en += 'The most common mistake: {}, of which {:.0f} % are taken for {}.'
+        zh += '最常见的错误是{}，有 {:.0f}% 被认成{}。'
+    else: en, zh = en + 'No picture is taken for another class.', zh + '没有一张图被认成别的类。'
     return StillFigure(draw, en.format(*told(0)), zh.format(*told(1)), size=(5.6, 4.6),
                        language=language)
 
@@ -64,7 +77,7 @@ def confused(probs:torch.Tensor, # probabilities (n, classes)
              answer:int, # the class that the model takes them for
             )->torch.Tensor: # indices; first the picture that the model is surest of
     "Which pictures of one class are taken for another."
-    which = ((targets == true) & (probs.argmax(dim=1) == answer)).nonzero().flatten()
+    which = ((torch.as_tensor(targets) == true) & (probs.argmax(dim=1) == answer)).nonzero().flatten()
     return which[probs[which, answer].argsort(descending=True)]
 
 # %% ../../nbs/demos/confusion.ipynb #cf000023
@@ -99,10 +112,8 @@ def _cells(counts, vocab, names, cell):
 
 
 def _checked(probs, targets, dls):
-    "Probabilities and classes as plain tensors, or a `ValueError`."
-    targets = check_targets(targets, len(dls.vocab)).cpu()
-    if tuple(probs.shape) != (len(targets), len(dls.vocab)):
-        raise ValueError(f'probs must have shape {(len(targets), len(dls.vocab))}, got {tuple(probs.shape)}')
+    "Probabilities and classes of the validation pictures as plain tensors, or a `ValueError`."
+    probs, targets = _answers_of(probs, targets, len(dls.vocab))
     if len(targets) != len(dls.valid_ds):
         raise ValueError(f'targets must be of the {len(dls.valid_ds)} validation pictures, got {len(targets)}')
     return probs.detach().cpu().float().as_subclass(torch.Tensor), targets

@@ -323,6 +323,7 @@ function openFigure(root, spec, stored = {}) {
     if (!entry.decoded) await entry.ready;
     if (forMove < paintedMove || !entry.decoded) return;
     paintedMove = forMove;
+    view.hidden = false;                                  // it may have failed before
     picture.src = entry.image.src;
     picture.alt = entry.alt;
     picture.dataset.shown = name.replace('n', '');
@@ -335,7 +336,7 @@ function openFigure(root, spec, stored = {}) {
     const lacking = !holds(nameNow());
     const text = trouble || (lostKernel || (lacking && !model) ? words.gone : cut ? words.cut : busy ? words.busy : note);
     if (noteLine.textContent !== text) noteLine.textContent = text;
-    picture.classList.toggle('demo-stale', lacking && (busy || cut || !model));
+    picture.classList.toggle('demo-stale', Boolean(lacking && (busy || cut || trouble || !model)));
   }
 
   function follow() {

@@ -57,7 +57,7 @@ _CONTROLS = (
     Slider('large_epochs', ('at 128 px: fine_tune(n)', '128 像素：fine_tune(n)'), 1, 3, 1, start=1, stored=2))
 
 # %% ../../nbs/demos/resizing.ipynb #dr000009
-def resizing_demo(seconds_per_image=None, # your machine's cost, from `fit_cost`; that of the runs' machine by default
+def resizing_demo(seconds_per_image=None, # your machine's cost, from `fit_cost`; chapter 02's table by default
                   n_train:int=9469, # training images; those of Imagenette-160 by default
                   n_val:int=3925, # validation images
                   language:str=None, # 'en' or 'zh'; that of the settings by default

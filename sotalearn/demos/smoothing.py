@@ -95,7 +95,8 @@ class _Answers:
     probs: Tensor # shape (n, classes)
     targets: Tensor # shape (n,)
     losses: list # the mean −log of the true classes' probabilities, one for each temperature
-    best: float # the temperature with the lowest
+    best: float # the temperature with the lowest, which may lie outside of these
+    lowest: float # the loss there
 
 
 _HEATS = [.2 + .05*i for i in range(57)]                         # those of the slider
@@ -116,8 +117,8 @@ def _answers(probs, targets):
     "`_Answers` of a model, or the invented ones; a `ValueError` as `fit_temperature`."
     if probs is None: probs, targets = _invented()
     best, targets = fit_temperature(probs, targets), torch.as_tensor(targets).as_subclass(Tensor).cpu().long()
-    losses = [_loss(temperature_scale(probs, heat), targets) for heat in _HEATS]
-    return _Answers(probs, targets, losses, best)
+    lowest, *losses = [_loss(temperature_scale(probs, heat), targets) for heat in (best, *_HEATS)]
+    return _Answers(probs, targets, losses, best, lowest)
 
 
 def _judged(answers, temperature):
@@ -136,7 +137,7 @@ def _worth(says, right, ece):
 
 def _where(loss, answers):
     "The loss here and at its lowest, in English and in Chinese."
-    lowest = min(answers.losses)
+    lowest = answers.lowest
     return (f'−log p {loss:.3f}; lowest, {lowest:.3f}, at T = {answers.best:.2f}',
             f'−log p {loss:.3f}；最低 {lowest:.3f}，在 T = {answers.best:.2f}')
 

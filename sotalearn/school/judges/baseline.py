@@ -24,8 +24,9 @@ def _baseline(tree, task):
     given = values_of(learner, tree, ('dls', 'model', 'loss_func'))
     if not {'dls', 'model'} <= {*given}: return task.wrong('no_model')
     if 'loss_func' not in given: return task.wrong('no_loss')
-    loss = ast.unparse(given['loss_func'])
-    if not isinstance(given['loss_func'], ast.Call) and loss.split('.')[-1][:1].isupper(): return task.wrong('loss_class')
+    loss = given['loss_func']
+    is_class = ast.unparse(loss).split('.')[-1][:1].isupper() and not isinstance(loss, ast.Call)
+    if is_class: return task.wrong('loss_class')
     if 'metrics' not in given: return task.wrong('no_metrics')
     learners = {target.id for node in ast.walk(tree) if isinstance(node, ast.Assign) and node.value is learner
                 for target in node.targets if isinstance(target, ast.Name)}
