@@ -151,6 +151,20 @@ def test_a_learner_without_a_recipe_keeps_to_its_folder(small):
     assert learn.dls.one_batch()[0].shape[-2:] == (16, 16)
 
 
+def test_a_learner_without_a_recipe_keeps_to_its_pictures_and_what_is_done_to_them(small):
+    from sotalearn.data import get_dls
+    learn = learner(small)
+    del learn.recipe
+    learn.dls = get_dls(4, 8, small, normalize=False, splitter='random', seed=5, cache=False)
+    before, pictures = learn.dls, list(learn.dls.train_ds.items)
+    with learn.no_bar(), learn.no_logging(): progressive_fit(learn, [(1, 8, 4), (1, 16, 4)])
+    assert learn.dls is not before and list(learn.dls.train_ds.items) == pictures
+    assert 'Normalize' not in str(learn.dls.valid.after_batch)
+    del learn.dls.again                                             # as of DataLoaders of another make
+    with pytest.raises(ValueError, match='dls_at must be given for DataLoaders that get_dls did not make, got none'):
+        progressive_fit(learn, [(1, 8, 4), (1, 16, 4)])
+
+
 def test_a_run_that_is_interrupted_in_its_second_stage_leaves_no_row(small, tmp_path, monkeypatch):
     from sotalearn import training
     reached = []
