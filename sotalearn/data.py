@@ -66,6 +66,8 @@ def get_dls(bs:int, # images in a batch
     check_choice(splitter, 'splitter', CHOICES['splitter'])
     stats = _stats(normalize)
     path = dataset(settings().dataset) if path is None else as_path(path)
+    again = partial(get_dls, path=path, presize=presize, normalize=normalize, splitter=splitter, seed=seed,
+                    train_images=train_images, wrong_labels=wrong_labels, num_workers=num_workers, cache=cache)
     files, labels = _files(path, splitter, train_images, wrong_labels, seed)
     if presize is None: presize = _usual_presize(files, size)
     presize = check_whole(presize, 'presize', size, LIMITS['presize'][1])
@@ -86,7 +88,7 @@ def get_dls(bs:int, # images in a batch
     dls = block.dataloaders(files, path=path, bs=bs, num_workers=num_workers)
     if not len(dls.train): raise ValueError(f'bs must be at most the {len(dls.train_ds)} training pictures, got {bs}')
     if dls.c < 2: raise ValueError(f'path must be a dataset of two classes or more, got {dls.vocab[0]} alone')
-    dls.pictures_are_kept = bool(opener)
+    dls.pictures_are_kept, dls.again = bool(opener), again           # for another batch size and size
     return dls
 
 

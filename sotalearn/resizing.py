@@ -95,7 +95,9 @@ def _dls_of(learn, stages):
     from sotalearn.data import get_dls                          # not above: the schedules need no fastai
     for stage in stages: check_whole(stage.bs, 'stages: bs', 2, len(learn.dls.train_ds))  # of a larger one none is full
     path, recipe = learn.dls.path, getattr(learn, 'recipe', None)
-    if not recipe: return lambda bs, size: get_dls(bs, size, path)
+    if not recipe and not hasattr(learn.dls, 'again'):
+        raise ValueError('dls_at must be given for DataLoaders that get_dls did not make, got none')
+    if not recipe: return learn.dls.again
     plain = dict(cache=False) if getattr(learn, 'way', 'fast') is None else {}
     return lambda bs, size: get_dls(path=path, **recipe.dls_args(Stage(recipe.epochs, size, bs)), **plain)
 

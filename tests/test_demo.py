@@ -226,7 +226,9 @@ def test_a_demo_takes_a_folder_or_files_of_the_learners_own(files):
                         (files/'dog'/'Thumbs.db', 'cannot be read as a picture'), (files/'none', 'there is no such file'),
                         ([], 'pictures must be at least one')):
         with pytest.raises(ValueError, match=told): demo.use(wrong)
-    assert repr(demo) == before
+    assert repr(demo) == before and demo.spec['opened'] == 0           # a page made before knows that its pictures are old
+    demo.use(files)
+    assert demo.spec['opened'] == 1
     with pytest.raises(ValueError, match='this demo shows none'): make_bar('en').use(files)
 
 

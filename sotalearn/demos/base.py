@@ -108,6 +108,7 @@ class Demo(anywidget.AnyWidget):
         try: language = check_choice(language or settings().language, 'language', LANGUAGES)
         except ValueError as e: language, trouble = LANGUAGES[0], _sentence(e)
         self._frame, self._layout, self._stands_in, self._cover = frame, layout, stand_in, cover
+        self._opened = 0                                # how often pictures of the learner's own were
         self._most_own, self._own, self._coming, self._narrow = own, {}, {}, layout.narrowed(**dict(narrow))
         self.controls, self.size, self.language = controls, layout.size, language
         for control in controls:
@@ -200,7 +201,7 @@ class Demo(anywidget.AnyWidget):
             Page(self._layout, self.language, own=own).fill(self._frame, self.values)        # they may be too few
             for kept in (self._drawn, self._pictures):
                 for key in [key for key in kept if key[0] == self._id]: del kept[key]
-            self._own = own
+            self._own, self._opened = own, self._opened + 1
             for control in self.controls:               # the first of them is shown
                 if getattr(control, 'own', False): setattr(self, control.name, control.start)
             self.spec = self._spec(self.language)
@@ -257,7 +258,8 @@ class Demo(anywidget.AnyWidget):
                     values=self.values,
                     note=self.note,
                     words={name: in_its(*words) for name, words in _WORDS.items()}, mime='image/webp',
-                    failed=False, stand_in=self._stands_in, own=self._most_own, most_bytes=MOST_FILE_BYTES)
+                    failed=False, stand_in=self._stands_in, own=self._most_own, opened=self._opened,
+                    most_bytes=MOST_FILE_BYTES)
 
     def _stored_values(self, controls, narrow=False):
         "The values nearest to the present ones that play without a kernel, and then all others that do."

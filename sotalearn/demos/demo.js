@@ -454,7 +454,7 @@ function openFigure(root, spec, stored = {}) {
   /** Follow the widget in the kernel; returns what undoes it. */
   function connect(widget) {
     model = widget;
-    if (spec.stand_in) leaveStored();
+    if (spec.stand_in || widget.get('spec').opened !== spec.opened) leaveStored();      // made before the learner's own
     const followKernel = () => {
       const said = Object.fromEntries(controls.map(control => [control.name, widget.get(control.name)]));
       if (controls.every(control => said[control.name] === values[control.name])) return;
