@@ -7,7 +7,9 @@ function rowIn(pasted) {
   const text = pasted.normalize('NFKC');        // full-width digits and commas
   const pairs = [...text.matchAll(/['"](\w+)['"]\s*:\s*(?:'([^']*)'|"([^"]*)"|np\.\w+\(([^)]*)\)|([^,}\n]+))/g)];
   if (pairs.length) return Object.fromEntries(pairs.map(([, name, ...values]) => [name, values.find(value => value !== undefined).trim()]));
-  const lines = text.replace(/^\ufeff/, '').trim().split(/\r?\n/).filter(line => line.trim()).map(line => line.includes('\t') ? line.split('\t') : cellsOf(line));
+  const rows = text.replace(/^\ufeff/, '').split(/\r?\n/).filter(line => line.trim());
+  const tabbed = line => line.split('\t').map(cell => cell.replace(/^"(.*)"$/, '$1').replaceAll('""', '"'));
+  const lines = rows.map(rows[0]?.includes('\t') ? tabbed : cellsOf);
   if (lines.length < 2 || !lines[0].some(name => ['dataset', 'accuracy'].includes(name))) return {};
   return Object.fromEntries(lines[0].map((name, place) => [name, lines.at(-1)[place] ?? '']));
 }

@@ -97,7 +97,10 @@ def _dls_of(learn, stages):
     path, recipe = learn.dls.path, getattr(learn, 'recipe', None)
     if not recipe and not hasattr(learn.dls, 'again'):
         raise ValueError('dls_at must be given for DataLoaders that get_dls did not make, got none')
-    if not recipe: return learn.dls.again
+    if not recipe:
+        most = learn.dls.again.keywords['presize'] or max(stage.size for stage in stages)
+        for stage in stages: check_whole(stage.size, 'stages: size', 1, most)         # what the learner presizes to
+        return learn.dls.again
     plain = dict(cache=False) if getattr(learn, 'way', 'fast') is None else {}
     return lambda bs, size: get_dls(path=path, **recipe.dls_args(Stage(recipe.epochs, size, bs)), **plain)
 

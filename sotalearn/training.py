@@ -29,22 +29,20 @@ class BFloat16(Callback):
     is, and on a CPU neither computes in bfloat16. It is faster on processors with AVX-512 BF16 or AMX and slower on
     others: https://pytorch.org/docs/stable/amp.html. Pictures of 16 px and less stay in float32: on a single pixel,
     which a network makes of them, PyTorch's bfloat16 loses gradients."""
-    _once = _own = None
-
     def before_fit(self): self.model.to(memory_format=torch.channels_last)
 
     def before_batch(self):     # not `autocast.__enter__()` here: an interrupt would leave all of torch in bfloat16
         model, device, low = self.model, self.x.device.type, min(self.x.shape[-2:]) >= BF16_FROM
         own = vars(model).get('forward')            # as a compiled model has
-        if own is self._once: own = self._own       # an interrupt came before the last one was called
+        own = getattr(own, 'instead_of', own)       # an interrupt came before the last one was called
         forward = own or type(model).forward.__get__(model)
 
         def once(*args, **kwargs):
             if own: model.forward = own             # first of all, so that an interrupt leaves nothing behind
             else: del model.forward
             with torch.autocast(device, torch.bfloat16, enabled=low): return forward(*args, **kwargs)
-        model.forward = self._once = once
-        self._own = own
+        once.instead_of = own
+        model.forward = once
 
     def after_pred(self): self.learn.pred = self.pred.float()
 

@@ -29,6 +29,12 @@ def as_a_spreadsheet_copies(row):
     return '\n'.join('\t'.join(map(str, cells)) for cells in (row, ['' if value is None else value for value in row.values()]))
 
 
+def as_pandas_copies(row):
+    "As `to_clipboard()` does: with tabs, and a first column without a name."
+    heads, cells = as_a_spreadsheet_copies(row).split('\n')
+    return f'\t{heads}\n0\t{cells}\n'
+
+
 def without(*names): return {name: value for name, value in ROW.items() if name not in names}
 
 
@@ -85,7 +91,7 @@ def test_the_box_says_what_the_notebook_says(boxes, name):
     told = place(row)
     meant = told.text if callable(getattr(told, 'text', None)) else lambda: told.text
     for language, text in zip(LANGUAGES, meant()):
-        for pasted in (text_of(row), as_a_spreadsheet_copies(row), repr(row)):
+        for pasted in (text_of(row), as_a_spreadsheet_copies(row), as_pandas_copies(row), repr(row)):
             assert answer(boxes[language], pasted) == text.replace('`', ''), pasted
     drawn = boxes['en'].locator('svg').count()
     assert drawn == isinstance(told, Place)

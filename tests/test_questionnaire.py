@@ -329,6 +329,10 @@ SPLIT = ('get_y=', "splitter=GrandparentSplitter(valid_name='val'), get_y=")
     (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT, ("splitter=GrandparentSplitter(valid_name='val')", 'splitter=split'),
              ('def get_dls', "split = GrandparentSplitter(valid_name='val')\ndef get_dls")), True, 'All mended'),
     (textwrap.indent(changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT), '    '), True, 'All mended'),
+    (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT, ('    return', '        return')), False, 'unexpected indent`.'),
+    (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT, ('    return', 'return')), False, 'outside function`.'),
+    (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT, ('IMAGENETTE', 'IMAGENETTEE')), False, 'keeps its addresses'),
+    ('valid = \'val\'\n' + changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT, ("valid_name='val'", 'valid_name=valid')), True, 'All mended'),
     (changed(DATA_BLOCK, BRACKET, *NAMES, SPLIT, ("'val'), get_y", "'val') get_y")), False, 'Perhaps you forgot a comma?`.'),
     (changed(DATA_BLOCK, BRACKET, NAMES[0]), False, '`dblock` is not known'),
     (changed(DATA_BLOCK, BRACKET, *NAMES), False, 'there is no `splitter`'),
@@ -354,13 +358,16 @@ FIXES = (('n_out_dls.c', 'n_out=dls.c'), ('Learn(', 'Learner('), ('CrossEntropyL
     (changed(BASELINE, ('n_out_dls.c', 'dls.c'), *FIXES[1:]), False, '`pretrained`'),
     (changed(BASELINE, *FIXES[:2], ('CrossEntropyLossFlat)', 'CrossEntropyLossFlat'), FIXES[3]), False,
      'without brackets is the class'),
-    (changed(BASELINE, *FIXES, (', metrics=accuracy', '')), False, '`metrics=accuracy` got lost'),
+    (changed(BASELINE, *FIXES, (', metrics=accuracy', '')), False, '`metrics=accuracy` is lacking'),
     (changed(BASELINE, *FIXES, ('dls.c', 'dls_c')), False, 'is `dls.c`'), (changed(BASELINE, *FIXES, ('dls.c', '1000')), False, 'is `dls.c`'),
     (changed(BASELINE, *FIXES, ('dls, model', 'dls')), False, 'the DataLoaders and the model first'),
     (changed(BASELINE, *FIXES[:3], ('lean', 'leran')), False, '`leran` is not what the `Learner` was called'),
     (changed(BASELINE, *FIXES, ('CrossEntropyLossFlat()', 'nn.CrossEntropyLoss')), False, 'without brackets is the class'),
     (changed(BASELINE, *FIXES, ('CrossEntropyLossFlat()', 'F.cross_entropy')), True, 'All four slips'),
     (changed(BASELINE, *FIXES, ('loss_func=', '')), True, 'All four slips'),
+    (changed(BASELINE, *FIXES, ('dls.c', 'len(dls.vocab)')), True, 'All four slips'), (changed(BASELINE, *FIXES, ('dls, model', 'model, dls')), False, 'the DataLoaders and the model first'),
+    (changed(BASELINE, *FIXES, ('learn = ', 'learn: Learner = ')), True, 'All four slips'), (changed(BASELINE, *FIXES, ('=accuracy', '=acuracy')), False, 'is lacking'),
+    (changed(BASELINE, *FIXES, ('learn = ', ''), ('\nlearn.fit', '.fit')), True, 'All four slips'), (changed(BASELINE, *FIXES, ('(5, 3e-3)', '')), False, 'Nothing is trained'),
     ('loss = CrossEntropyLossFlat()\n' + changed(BASELINE, *FIXES, ('CrossEntropyLossFlat()', 'loss')), True, 'All four slips'),
     (BASELINE, None, 'still as it was')])
 def test_fix_baseline(listing, right, told): judged(exercise('fix_baseline'), listing, right, told)
@@ -383,7 +390,7 @@ VALUES = dict(              # exercise → (answer, verdict, a part of what is s
         (11, True, '3 + (1 + 2) + (1 + 4)'), (9, False, 'one epoch more'), (5, False, 'largest pictures only'),
         (8, False, 'Add the ones before'), (10, False, 'both calls')],
     schedule=[
-        ([(2, 64), (1, 128)], True, '56 s and 4 epochs'), ([(3, 128)], False, 'the baseline, not a schedule'),
+        ([(2, 64), (1, 128)], True, '56 s and 4 epochs'), ([(2, 64, 64), (1, 128, 32)], True, '56 s and 4 epochs'), ([(3, 128)], False, 'the baseline, not a schedule'),
         ([(1, 128), (3, 64)], False, 'have to grow'), ([(8, 64)], False, 'one size throughout'),
         ([(3, 32), (5, 64)], False, 'judged at 128'), ([(2, 64), (2, 128)], False, ': 76 s'),
         ([(3, 64), (1, 128)], False, 'As written it takes 44 s'), ([(5, 64), (2, 128)], False, 'about 100 s'),
@@ -423,6 +430,11 @@ def test_a_schedule_that_was_run(folder):
     written([dict(RUN, stages='', accuracy=.7)], folder/'results'/'runs.csv')
     judged(exercise('schedule'), RUN, True, '71.0 % in 40 s against 70.0 %')
     judged(exercise('schedule'), dict(RUN, accuracy=.69), False, 'your baseline has 70.0 %')
+    large = dict(RUN, stages='4x32', epochs=1, size=128, seconds=50, accuracy=.6)
+    rivals = [dict(large, stages='', epochs=epochs, accuracy=accuracy) for epochs, accuracy in ((3, .65), (2, .55), (20, .8))]
+    written(rivals, folder/'results'/'runs.csv')
+    judged(exercise('schedule'), large, False, 'your baseline has 65.0 %')          # of the same cost, not of any
+    judged(exercise('schedule'), dict(large, accuracy=.7), True, 'against 65.0 %')
 
 
 def _blended(a, b, t):

@@ -160,6 +160,9 @@ def test_a_learner_without_a_recipe_keeps_to_its_pictures_and_what_is_done_to_th
     with learn.no_bar(), learn.no_logging(): progressive_fit(learn, [(1, 8, 4), (1, 16, 4)])
     assert learn.dls is not before and list(learn.dls.train_ds.items) == pictures
     assert 'Normalize' not in str(learn.dls.valid.after_batch)
+    learn.dls = get_dls(4, 8, small, presize=16, cache=False)
+    with pytest.raises(ValueError, match='stages: size must be a whole number from 1 to 16, got 32'):
+        progressive_fit(learn, [(1, 8, 4), (1, 32, 4)])
     del learn.dls.again                                             # as of DataLoaders of another make
     with pytest.raises(ValueError, match='dls_at must be given for DataLoaders that get_dls did not make, got none'):
         progressive_fit(learn, [(1, 8, 4), (1, 16, 4)])

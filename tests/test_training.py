@@ -1,5 +1,6 @@
 """Training: runs that repeat, rows that say everything, and what cannot be recorded is refused before it costs time."""
 import gc
+import inspect
 import weakref
 
 import pytest
@@ -62,8 +63,14 @@ def test_a_model_with_a_forward_of_its_own_keeps_it(small):
     def own(x):
         called.append(torch.is_autocast_enabled('cpu'))
         return forward(x)
+    def stop(*args): raise KeyboardInterrupt
     learn.model.forward = own
-    with learn.no_bar(), learn.no_logging(): learn.fit(1)
+    with learn.no_bar(), learn.no_logging():
+        hook = learn.model.register_forward_pre_hook(stop)
+        with pytest.raises(KeyboardInterrupt): learn.fit(1)
+        hook.remove()
+        learn.fit(1)
+    assert not [value for value in vars(learn.b_float16).values() if inspect.isfunction(value)]          # it can be pickled
     assert called and all(called) and vars(learn.model)['forward'] is own
 
 

@@ -77,7 +77,8 @@ def confused(probs:torch.Tensor, # probabilities (n, classes)
              answer:int, # the class that the model takes them for
             )->torch.Tensor: # indices; first the picture that the model is surest of
     "Which pictures of one class are taken for another."
-    which = ((torch.as_tensor(targets) == true) & (probs.argmax(dim=1) == answer)).nonzero().flatten()
+    probs, targets = _answers_of(probs, targets, probs.shape[1])
+    which = ((targets == true) & (probs.argmax(dim=1) == answer)).nonzero().flatten()
     return which[probs[which, answer].argsort(descending=True)]
 
 # %% ../../nbs/demos/confusion.ipynb #cf000023

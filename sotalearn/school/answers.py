@@ -86,7 +86,7 @@ def _words(answer, kinds):
         items = sorted(answer, key=str) if isinstance(answer, (set, frozenset)) else answer
         return [_plain(str(item)).strip(' ().\'"') for item in items]
     if not isinstance(answer, str): raise unreadable('letters_asked', letters=kinds, value=quote(repr(answer)))
-    words = re.findall(r'[^\W_]+', re.sub(r'[和与及、]|\band\b', ' ', _plain(answer)))
+    words = re.findall(r'[^\W_]+', re.sub(r'以及|[和与及跟、]|\band\b', ' ', _plain(answer)))
     return list(words[0]) if len(words) == 1 else words
 
 

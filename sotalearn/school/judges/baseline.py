@@ -8,7 +8,7 @@ __all__ = ['JUDGES']
 # %% ../../../nbs/questions/02_baseline.ipynb #b8beecdc
 import ast, math
 
-from .base import ListingJudge, ValueJudge, call_of, keywords, named, values_of
+from .base import ListingJudge, ValueJudge, assigned, call_of, keywords, named, values_of
 
 JUDGES = {}
 
@@ -19,20 +19,23 @@ def _baseline(tree, task):
     if named(tree, 'lean'): return task.wrong('lean')
     model, learner = call_of(tree, 'xresnet50'), call_of(tree, 'Learner')
     if model is None or 'n_out' not in keywords(model): return task.wrong('unnamed')
-    if ast.unparse(values_of(model, tree)['n_out']) != 'dls.c': return task.wrong('other_number')
+    number = ast.unparse(values_of(model, tree)['n_out'])
+    if number not in ('dls.c', 'len(dls.vocab)', '10'): return task.wrong('other_number')
     if learner is None: return task.wrong('no_learner')
     given = values_of(learner, tree, ('dls', 'model', 'loss_func'))
-    if not {'dls', 'model'} <= {*given}: return task.wrong('no_model')
+    is_dls = getattr(dict(zip(['dls'], learner.args), **keywords(learner)).get('dls'), 'id', '') == 'dls'
+    if not is_dls or given.get('model') is not model: return task.wrong('no_model')
     if 'loss_func' not in given: return task.wrong('no_loss')
     loss = given['loss_func']
-    is_class = ast.unparse(loss).split('.')[-1][:1].isupper() and not isinstance(loss, ast.Call)
-    if is_class: return task.wrong('loss_class')
-    if 'metrics' not in given: return task.wrong('no_metrics')
-    learners = {target.id for node in ast.walk(tree) if isinstance(node, ast.Assign) and node.value is learner
-                for target in node.targets if isinstance(target, ast.Name)}
-    trained = {ast.unparse(node.value) for node in ast.walk(tree) if getattr(node, 'attr', '') == 'fit_one_cycle'}
-    if not trained: return task.wrong('not_trained')
-    return task.right() if trained & learners else task.wrong('other_learner', other=sorted(trained)[0])
+    is_name = isinstance(loss, (ast.Name, ast.Attribute))
+    if is_name and ast.unparse(loss).split('.')[-1][:1].isupper(): return task.wrong('loss_class')
+    if 'metrics' not in given or not named(given['metrics'], 'accuracy'): return task.wrong('no_metrics')
+    fits = [node for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and getattr(node.func, 'attr', '') == 'fit_one_cycle' and node.args]
+    if not fits: return task.wrong('not_trained')
+    trained, learners = fits[0].func.value, [name for name, value in assigned(tree) if value is learner]
+    if trained is learner or getattr(trained, 'id', None) in learners: return task.right()
+    return task.wrong('other_learner', other=ast.unparse(trained))
 
 
 JUDGES['fix_baseline'] = ListingJudge(_baseline)

@@ -9,16 +9,16 @@ __all__ = ['JUDGES']
 import ast
 
 from ..answers import Unreadable, numbers
-from .base import FunctionJudge, ListingJudge, call_of, keywords, values_of
+from .base import FunctionJudge, ListingJudge, assigned, call_of, values_of
 
 JUDGES = {}
 
 # %% ../../../nbs/questions/01_imagenette.ipynb #2de87c91
-def _splitter_fault(splitter, task):
+def _splitter_fault(splitter, tree, task):
     "What is wrong with the listing's splitter; None if it is right."
     if splitter is None: return task.wrong('no_splitter')
     if getattr(getattr(splitter, 'func', None), 'id', '') != 'GrandparentSplitter': return task.wrong('other_splitter')
-    folders = dict(zip(('train_name', 'valid_name'), splitter.args)) | keywords(splitter)
+    folders = values_of(splitter, tree, ('train_name', 'valid_name'))
     train, valid = (getattr(folders.get(name), 'value', None) for name in ('train_name', 'valid_name'))
     if valid != 'val': return task.wrong('valid_name')
     if 'train_name' in folders and train != 'train': return task.wrong('train_name')
@@ -26,25 +26,27 @@ def _splitter_fault(splitter, task):
 
 def _returned_fault(tree, block, task):
     "What is wrong with what the listing returns; None if it is right."
-    made = [node for node in ast.walk(tree) if isinstance(node, ast.Assign) and node.value is block]
-    names = [target.id for node in made for target in node.targets if isinstance(target, ast.Name)]
-    used = [node.func.value for node in ast.walk(tree)
-            if isinstance(node, ast.Call) and getattr(node.func, 'attr', '') == 'dataloaders']
-    returns = any(isinstance(node, ast.Return) and node.value for node in ast.walk(tree))
-    if not used or not returns: return task.wrong('nothing_returned')
-    if used[0] is not block and getattr(used[0], 'id', None) not in names:
-        return task.wrong('other_name', other=ast.unparse(used[0]))
+    made = next((node for node in ast.walk(tree)
+                 if isinstance(node, ast.Call) and getattr(node.func, 'attr', '') == 'dataloaders'), None)
+    names = [name for name, value in assigned(tree) if value is made]
+    returned = [node.value for node in ast.walk(tree) if isinstance(node, ast.Return) and node.value]
+    if not made or not any(made is value or getattr(value, 'id', None) in names for value in returned):
+        return task.wrong('nothing_returned')
+    used, blocks = made.func.value, [name for name, value in assigned(tree) if value is block]
+    if used is not block and getattr(used, 'id', None) not in blocks:
+        return task.wrong('other_name', other=ast.unparse(used))
 
 
 def _data_block(tree, task):
     block, download = call_of(tree, 'DataBlock'), call_of(tree, 'untar_data')
     if block is None: return task.wrong('no_block')
     addresses = [*values_of(download, tree, ['url']).values()] if download else []
-    if not any(ast.unparse(address).startswith('URLs.IMAGENETTE') for address in addresses): return task.wrong('urls')
+    right = {'URLs.IMAGENETTE', 'URLs.IMAGENETTE_160', 'URLs.IMAGENETTE_320'}
+    if not right & {*map(ast.unparse, addresses)}: return task.wrong('urls')
     given = values_of(block, tree, ('blocks', 'dl_type', 'getters', 'n_inp', 'item_tfms', 'batch_tfms'))
     for part in ('blocks', 'get_items', 'get_y', 'item_tfms', 'batch_tfms'):
         if part not in given: return task.wrong('part_lost', part=part)
-    for fault in (_returned_fault(tree, block, task), _splitter_fault(given.get('splitter'), task)):
+    for fault in (_returned_fault(tree, block, task), _splitter_fault(given.get('splitter'), tree, task)):
         if fault is not None: return fault
     return task.right()
 

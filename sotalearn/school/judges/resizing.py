@@ -9,7 +9,7 @@ __all__ = ['JUDGES']
 from ...recipes import AS_RUN, epochs_of
 from ..answers import Unreadable, is_missing, numbers
 from .base import ValueJudge
-from ..runs import alike_in_cost, baselines_of, measured, own_runs, recipe_in, runs_of
+from ..runs import baselines_of, measured, own_runs, recipe_in, runs_of
 
 JUDGES = {}
 
@@ -41,6 +41,12 @@ def _judge_plan(stages, task):
     return task.right('good_plan', **told) if told['epochs'] > 3 else task.wrong('nothing_won', **told)
 
 
+def _cost(run):
+    "What a run's recipe costs by the exercise's reckoning."
+    stages = recipe_in(run).schedule()
+    return _seconds([(stage.epochs, stage.size) for stage in stages], epochs_of(stages))
+
+
 def _judge_run(run, stages, task):
     if len(stages) == 1: return task.wrong('run_of_one_size')
     seconds = measured(run, 'seconds')
@@ -48,7 +54,7 @@ def _judge_run(run, stages, task):
     if seconds >= _BUDGET: return task.wrong('run_too_long', seconds=seconds, budget=_BUDGET)
     rivals = baselines_of(run, own_runs())
     if not rivals: raise task.unreadable('no_baseline')
-    rivals = alike_in_cost(run, rivals) or rivals
+    rivals = [rival for rival in rivals if .8 <= _cost(rival)/_cost(run) <= 1.25] or rivals
     best, ours = max(measured(rival, 'accuracy') for rival in rivals), measured(run, 'accuracy')
     told = dict(ours=100*ours, seconds=seconds, best=100*best)
     return task.right('beaten', **told) if ours > best else task.wrong('not_beaten', **told)
@@ -57,10 +63,11 @@ def _judge_run(run, stages, task):
 def _judge_schedule(answer, task):
     if is_missing(answer): raise task.unreadable('no_plan')
     if isinstance(answer, (list, tuple)):
-        try: stages = [numbers(stage, 2) for stage in answer]
+        try: stages = [numbers(stage) for stage in answer]
         except Unreadable: raise task.unreadable('no_pairs') from None
+        if any(len(stage) not in (2, 3) for stage in stages): raise task.unreadable('no_pairs')     # 3: with a batch
         if any(value != int(value) for stage in stages for value in stage): raise task.unreadable('not_whole')
-        return _judge_plan([(int(epochs), int(size)) for epochs, size in stages], task)
+        return _judge_plan([(int(epochs), int(size)) for epochs, size, *_ in stages], task)
     if isinstance(answer, dict) and not answer.keys() & {*AS_RUN}: raise task.unreadable('no_pairs')
     run = runs_of(answer)[-1]
     stages = [(stage.epochs, stage.size) for stage in recipe_in(run).schedule()]
