@@ -89,9 +89,11 @@ def other_sources(language:str, # 'en' or 'zh'
                  )->tuple: # {file name: text}, {page: (title, description)}
     "The sources that are no notebooks: the reference, the list of the notebooks behind, how this was made, the terms."
     words = contents.WORDS[language]
-    making = (HERE/'text'/f'making.{language}.md').read_text(encoding='utf-8')
+    def text(name):
+        ours, english = ((HERE/'text'/f'{name}.{one}.md').read_text(encoding='utf-8') for one in (language, 'en'))
+        return reader.same_passages(ours, english)
+    making, wrong = text('making'), text('wrong')
     glossary = contents.glossary((HERE/'text'/'glossary.md').read_text(encoding='utf-8'), language)
-    wrong = (HERE/'text'/f'wrong.{language}.md').read_text(encoding='utf-8')
     made = {'making.md': making, 'glossary.md': glossary, 'wrong.md': wrong, 'tools/index.md': contents.tools_index(language, behind)}
     told = {'tools/index': (words['tools'], words['lead_tools'])}
     for name, text in (('making', making), ('glossary', glossary), ('wrong', wrong)):

@@ -1,5 +1,5 @@
 """Sphinx's configuration for one language of the site; docs/build.py names it in the environment."""
-import html, json, os, sys
+import hashlib, html, json, os, sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -53,13 +53,20 @@ add_module_names = False
 default_role = 'ours'
 
 # ------------------------------------------------------------ looks
+def digest_of(*places):
+    "Of the files in some folders and of some files: pages that were written with others are written anew."
+    files = [file for place in places for file in (sorted(place.rglob('*')) if place.is_dir() else [place])]
+    return hashlib.sha256(b''.join(file.read_bytes() for file in files if file.is_file() and file.suffix != '.mo')).hexdigest()
+
+
 html_theme = 'sphinx_book_theme'
 html_title = 'sotalearn'
 html_baseurl = f'{ADDRESS}/{LANGUAGE}/'
 html_static_path = ['static']
 html_css_files = ['site.css']
 templates_path = [str(HERE/'templates')]
-html_context = dict(default_mode='auto')
+looks = digest_of(*(HERE/name for name in ('static', 'templates', 'locale', 'search.py')))
+html_context = dict(default_mode='auto', looks=looks)
 html_favicon = 'static/logo.svg'
 html_logo = 'static/logo.svg'
 html_use_index = html_domain_indices = html_copy_source = html_show_sourcelink = False

@@ -33,6 +33,13 @@ def _with_anchors(source, names):
     return ''.join(part if part.startswith('```') else re.sub(r'^#{2,4} .+$', put, part, flags=re.M) for part in parts)
 
 
+def same_passages(source:str, # a Markdown text
+                  english:str, # the same in English
+                 )->str:
+    "A text with an anchor before each heading, the same in every language."
+    return _with_anchors(source, [anchor(text) for _, text in headings(english)])
+
+
 def _with_links(source):
     "`source` with links to passages of other notebooks, and to rows of the page of results, as they are on the site."
     return re.sub(r'\[([^\]]+)\]\(([\w/.-]+)\.(?:ipynb|html)#([^)\s]+)\)',

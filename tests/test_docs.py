@@ -470,6 +470,10 @@ def test_the_switch_leads_to_the_same_passage_in_the_other_language(address, bro
     page.locator('.language-switch').click()
     page.wait_for_url(f'{address}/zh/03_normalization.html#The-wrong-statistics')
     assert page.locator('[id="The-wrong-statistics"] h2').first.inner_text().startswith('统计量错了')
+    page.goto(f'{address}/en/making.html#To-change-something')            # of a text that is no notebook, too
+    page.locator('.language-switch').click()
+    page.wait_for_url(f'{address}/zh/making.html#To-change-something')
+    assert page.locator('[id="To-change-something"] h2').count() == 1
     page.goto(f'{address}/')                                       # and the choice is remembered
     page.wait_for_url(f'{address}/zh/index.html')
     page.locator('.language-switch').click()
