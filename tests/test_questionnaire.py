@@ -413,7 +413,7 @@ VALUES = dict(              # exercise → (answer, verdict, a part of what is s
         (4.511, True, '4.511'), (2.197, False, 'the whole ε'), (4.4998, False, '0.91'), (1.959, False, 'base 10'),
         (.9, False, 'difference of probabilities'), (10, False, 'a probability of 0.9996'), (math.inf, None, 'inf')],
     repair_labels=[
-        (2/9, True, '0.222'), (.22, True, '0.222'), (.2, False, '0.82'), (.1, False, 'usual'), (.8, False, 'not ε'), (.5, False, '0.550')],
+        (2/9, True, '0.222'), (.222, True, '0.222'), (.2, False, '0.82'), (.1, False, 'usual'), (.8, False, 'not ε'), (.5, False, '0.550')],
     verdict=[
         ('c', True, 'Zero lies'), ('a', False, 'by chance, too'), ('b', False, 'Not shown'), ('d', False, 'luck')])
 

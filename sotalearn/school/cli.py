@@ -263,7 +263,8 @@ def results(technique:str=None, # only rows of this one of `TECHNIQUES`
     if sort: table = table.sort_values(sort, ascending=not reverse, kind='stable')
     elif reverse: table = table[::-1]
     first = [] if compare else ['row']
-    table = table[list(dict.fromkeys([*first, *(shown or (table if compare or csv else _SHOWN))]))]
+    shown = shown or list(table if compare or csv else _SHOWN)
+    table = table[list(dict.fromkeys([*first, *shown]))]
     print(table.to_csv(index=False, lineterminator='\n').rstrip() if csv else table.to_string(index=False, na_rep=''))
 
 # %% ../../nbs/tools/cli.ipynb #c3a15101

@@ -309,8 +309,7 @@ def _parts_of(settings_file):
     try: text = read_text(settings_file)
     except ValueError: text = settings_file.read_text(encoding='utf-8', errors='surrogateescape')
     heading = re.search(rf'(?m)^[ \t]*\[{SECTION}\].*\n?', text)
-    nobodys = not re.search(r'(?m)^[ \t]*\[', text)                             # its heading was lost, or never there
-    if not heading and nobodys: return f'[{SECTION}]\n', text, ''
+    if not heading and not re.search(r'(?m)^[ \t]*\[', text): return f'[{SECTION}]\n', text, ''
     if not heading:
         raise ValueError(f"folder must not be another project's: {str(settings_file)!r} must have a section "
                          f'[{SECTION}], got none')

@@ -49,7 +49,7 @@ JUDGES['optimal_logit'] = ValueJudge(
 # %% ../../../nbs/questions/07_label_smoothing.ipynb #2dfde1e0
 JUDGES['repair_labels'] = ValueJudge(
     [2/9], dict(same_share=[.2], usual=[.1], label_share=[.8], multiplied=[.18], other_share=[.2/9]),
-    lambda v: dict(eps=v[0], label=1 - v[0] + v[0]/10, other=v[0]/10), tolerance=.003)
+    lambda v: dict(eps=v[0], label=1 - v[0] + v[0]/10, other=v[0]/10), tolerance=.002)
 
 # %% ../../../nbs/questions/07_label_smoothing.ipynb #a15e1603
 JUDGES['own_ece'] = ValueJudge(
