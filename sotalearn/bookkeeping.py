@@ -225,6 +225,7 @@ def run(recipe:Recipe, # with stages or without
         with learn.no_bar(): fit(learn)
 
     def measure(probs, targets):
+        if not probs.isfinite().all(): return {}            # it diverged, and its losses say so
         with_temperature = scaled_calibration(probs, targets) if len(probs) > 1 else {}     # one has no halves
         return dict(ece=calibration(probs, targets)['ece']) | with_temperature
     fitted = watched if watch else fit if _is_watched() else in_lines

@@ -55,10 +55,14 @@ _MAGIC = b'sotalearn pictures 1\n'       # another number whenever the pixels or
 _END = struct.Struct(f'<QQI{len(_MAGIC)}s')     # where the index begins, its length and checksum, the same again
 
 
-def _state(file, path):
-    "A picture below `path` and the state it is in, as text."
-    status = file.stat()
-    return f'{file.relative_to(path).as_posix()} {status.st_size} {status.st_mtime_ns}'
+def _version(file):
+    "What changes with a file, as text; of one that is gone, another one."
+    try: status = os.stat(file)
+    except OSError: return ' gone'
+    return f' {status.st_size} {status.st_mtime_ns}'
+
+
+def _state(file, path): return file.relative_to(path).as_posix() + _version(file)       # of a picture, as text
 
 
 class Store:
@@ -238,9 +242,9 @@ class Opener:
     def __bool__(self): return bool(self.places)
 
     def pixels(self, file):
-        "The pixels of a picture, uint8 (h, w, 3), or None if they are not kept."
+        "The pixels of a picture, uint8 (h, w, 3), or None if they are not kept, or of the file as it was."
         store, state = self.places.get(file, (None, None)) if isinstance(file, Path) else (None, None)
-        return store.read(state) if store else None
+        return store.read(state) if store and state.endswith(_version(file)) else None
 
 
 class OpenKept(Transform):

@@ -43,6 +43,11 @@ def seed_epoch(dls, # fastai `DataLoaders`
         dl.rng = random.Random(loaders)                     # … and agree on the order of the pictures
 
 
+def _is_search(learn):
+    "Is this fit fastai's `lr_find`, which trains to no avail and puts the weights back?"
+    return hasattr(learn, 'lr_finder')
+
+
 class SeedEpochs(Callback):
     "Seeds each epoch of training by its number in the run, through all fits."
     order, run_valid = -20, False                           # before anything random
@@ -52,7 +57,7 @@ class SeedEpochs(Callback):
 
     def before_train(self):                                 # not `before_epoch`, which `get_preds` calls as well
         seed_epoch(self.dls, self.recipe_seed, self.begun)
-        self.begun += 1
+        if not _is_search(self.learn): self.begun += 1
 
 # %% ../nbs/tools/checkpoints.ipynb #b639ae4f
 def run_facts(recipe:Recipe, # its seed included
@@ -233,14 +238,16 @@ def _put_back(learn, kept):
     def part(name): return {key.removeprefix(name): value for key, value in tensors.items() if key.startswith(name)}
     model, recorder, facts = get_model(learn.model), learn.recorder, kept.facts
     device = next(model.parameters()).device
-    tensors = {name: tensor.to(device) for name, tensor in kept.tensors.items()}
+    on_the_cpu = ('numbers.', 'recorder.')                  # Apple's GPU has no float64
+    tensors = {name: tensor if name.startswith(on_the_cpu) else tensor.to(device)
+               for name, tensor in kept.tensors.items()}
     model.load_state_dict(part('model.'))
     for name, parameter in model.named_parameters():
         parameter.grad = torch.zeros_like(parameter) if name in facts['gradients'] else None
     learn.opt.load_state_dict(_join(facts['optimizer'], tensors))
     learn.train_iter = facts['train_iter']
-    recorder.smooth_loss.val, recorder.smooth_loss.count = tensors['recorder.smooth'].cpu(), facts['smooth_count']
-    recorder.losses, recorder.iters = list(tensors['recorder.losses'].cpu()), facts['iters'][:-1]   # it adds the last
+    recorder.smooth_loss.val, recorder.smooth_loss.count = tensors['recorder.smooth'], facts['smooth_count']
+    recorder.losses, recorder.iters = list(tensors['recorder.losses']), facts['iters'][:-1]   # it adds the last
     numbers = {name: values.tolist() for name, values in part('numbers.').items()}
     recorder.lrs = numbers.pop('lrs')
     if numbers: learn.param_scheduler.hps = numbers
@@ -266,7 +273,13 @@ class Checkpoints(SkipToEpoch):
         "What the run took until now: since this was made, and before the run was stopped."
         return tuple(before + now - start for before, now, start in zip(self.before, _now(), self.started))
 
-    def before_fit(self): self._skip_to = self.done - self.seed_epochs.begun
+    def before_fit(self):
+        begun, search = self.seed_epochs.begun, _is_search(self.learn)
+        self._skip_to = 0 if search else self.done - begun
+        if begun < self.done and (begun if search else hasattr(self.learn, 'save_model')):
+            what = 'lr_find' if search else 'SaveModelCallback'
+            raise ValueError(f'fit must do without {what} where a stopped run goes on, for the models of earlier '
+                             'epochs are gone; with resume=False it begins at the start')
 
     def after_cancel_epoch(self):
         if self.epoch >= self._skip_to: return              # somebody else has cancelled it

@@ -141,7 +141,11 @@ def save_model(learn:'Learner', # fastai's
     mean, std = dls_stats(learn.dls)
     vocab = [name.item() if hasattr(name, 'item') else name for name in learn.dls.vocab]        # of NumPy's
     _check_weights(learn.model, arch, len(vocab))
-    facts = dict(format=_FORMAT, arch=arch, vocab=vocab, size=learn.dls.one_batch()[0].shape[-1],
+    x, *y = learn.dls.one_batch()
+    if any(targets.ndim != 1 or targets.is_floating_point() for targets in y):
+        raise ValueError(f'learn must tell one class for each picture, got targets of shape {tuple(y[0].shape)} and '
+                         f'{y[0].dtype}')
+    facts = dict(format=_FORMAT, arch=arch, vocab=vocab, size=x.shape[-1],
                  presize=_presize(learn.dls), mean=mean, std=std)
     _check_carried(learn.dls, facts)
     weights = {name: weight.detach().cpu().contiguous() for name, weight in learn.model.state_dict().items()}

@@ -10,9 +10,19 @@ import torch
 from torch import Tensor
 
 # %% ../nbs/03_normalization.ipynb #4726cc86
+def _tensor(values, name, **how):
+    "`values` as a plain tensor; a `ValueError` if they are no numbers."
+    if isinstance(values, Tensor): return values.as_subclass(Tensor).to(**how)
+    try: return torch.as_tensor(values, **how)
+    except (TypeError, ValueError, RuntimeError):
+        if isinstance(values, (tuple, list)) and len(values) and isinstance(values[0], Tensor):
+            raise ValueError(f'{name} must be one tensor, got {len(values)}; give x of each (x, y)') from None
+        raise ValueError(f'{name} must be a tensor or numbers, got {type(values).__name__}') from None
+
+
 def _plain(x, name='x'):
     "`x` as a plain tensor if it is a batch of pictures with floats in it; otherwise a `ValueError`."
-    x = x.as_subclass(Tensor) if isinstance(x, Tensor) else torch.as_tensor(x)
+    x = _tensor(x, name)
     if x.ndim != 4:
         raise ValueError(f'{name} must be a batch of shape (n, channels, height, width), got shape {tuple(x.shape)}')
     if not x.is_floating_point(): raise ValueError(f'{name} must hold floats, got {x.dtype}; divide bytes by 255 first')
@@ -27,7 +37,8 @@ def _values(x):
 def _per_channel(x, mean, std):
     "`x` as a plain batch, and `mean` and `std` shaped to meet it; otherwise a `ValueError`."
     x = _plain(x)
-    mean, std = (torch.as_tensor(stat, dtype=x.dtype, device=x.device).flatten() for stat in (mean, std))
+    like_x = dict(dtype=x.dtype, device=x.device)
+    mean, std = _tensor(mean, 'mean', **like_x).flatten(), _tensor(std, 'std', **like_x).flatten()
     for name, stat in (('mean', mean), ('std', std)):
         if len(stat) not in (1, x.shape[1]):
             raise ValueError(f'{name} must have one number for each of the {x.shape[1]} channels, got {len(stat)}')

@@ -115,6 +115,9 @@ def tell_once(line:str, # in the language of the settings
     _told.add(topic or line)
 
 # %% ../nbs/tools/pictures.ipynb #5f16c003
+_SETS = 'train', 'training', 'test', 'testing', 'val', 'valid', 'validation', 'dev'
+
+
 def _unsplit(folder):
     "{class: its pictures} of a folder with a folder for each class, or a `ValueError`."
     found = {place.name: sorted(get_files(place, endings())) for place in sorted(folder.iterdir())
@@ -124,6 +127,9 @@ def _unsplit(folder):
         got = ', '.join(found) or 'none'
         raise ValueError(f"folder {str(folder)!r} must hold '<class>/<pictures>' of two classes or more, got {got}. "
                          f"{left_out(folder, ('.',))}".strip())
+    if all(label.lower() in _SETS for label in found):
+        raise ValueError(f'folder {str(folder)!r} must hold a folder for each class, got {", ".join(found)}, which are '
+                         "sets; name them 'train' and 'val', and it needs no split")
     if few := [label for label, files in found.items() if len(files) < 2]:
         raise ValueError(f'class folder {str(folder/few[0])!r} must hold two pictures or more to be split, got 1')
     return found

@@ -45,8 +45,9 @@ def _upright(image):
 
 def _eight_bits(values):
     "Numbers of any range as bytes: those of 16 bits, bytes, or shares of 1."
+    of_16_bits = values.dtype.kind == 'u' and values.dtype.itemsize == 2
     values = np.nan_to_num(values.astype(np.float32))
-    scale = 1/257 if values.max() > 255 else 255 if values.max() <= 1 else 1
+    scale = 1/257 if of_16_bits or values.max() > 255 else 255 if values.max() <= 1 else 1
     return (values*scale).round().clip(0, 255).astype(np.uint8)
 
 

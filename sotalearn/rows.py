@@ -70,18 +70,21 @@ def check_measure(measure, # takes probabilities (n, classes) and targets (n,), 
                  ):
     "A `ValueError` if `measure` cannot be recorded, tried on a made-up answer: a mistake shall not cost a training."
     tried = measure(torch.full((classes, classes), 1/classes), torch.arange(classes))
+    if not isinstance(tried, dict) or not all(isinstance(name, str) for name in tried):
+        raise ValueError(f'measure must return a dict from names of columns to numbers, got {tried!r}')
     for name, value in tried.items():
         if name in set(COLUMNS) - _OF_MEASURE: raise ValueError(f'measure must return new columns, got {name!r}')
         check_number(value, f'measure: {name}')
 
 
 def judged(learn, # trained, by `sotalearn.training.train`
+           train_loss:float, # of its last epoch
            measure=None, # as for `check_measure`
           )->dict: # the columns `accuracy` to `confidence`, and what `measure` adds
     "What a trained learner is worth, as columns of the table."
-    train_loss, valid_loss, plain = learn.recorder.values[-1]     # get_preds() and tta() would clear them
     with learn.no_bar():
         probs, targets = learn.get_preds()
+        valid_loss = learn.final_record[0]
         views = learn.recipe.tta
         with_tta = round(accuracy(*learn.tta(n=views)).item(), 6) if views else ''
     nll = F.nll_loss(probs.clamp_min(1e-12).log(), targets).item()
@@ -89,4 +92,4 @@ def judged(learn, # trained, by `sotalearn.training.train`
     numbers = dict(train_loss=train_loss, valid_loss=valid_loss, nll=nll,
                    confidence=probs.max(dim=1).values.mean().item(), **more)
     rounded = {name: round(number, 6) for name, number in numbers.items()}
-    return dict(accuracy=round(plain, 6), accuracy_tta=with_tta, **rounded)
+    return dict(accuracy=round(accuracy(probs, targets).item(), 6), accuracy_tta=with_tta, **rounded)

@@ -110,12 +110,13 @@ def _run(learn, fit, measure, checkpoints):
     with learn.added_cbs(checkpoints):
         if fit: fit(learn)
         else: learn.fit_one_cycle(learn.recipe.epochs, learn.recipe.lr)
+    if not checkpoints.logs: raise ValueError('fit must train for an epoch or more, got none')
     seconds, cpu_seconds = checkpoints.spent()
     images = sum(epochs_of(learn.recipe.schedule()))*len(learn.dls.train_ds)
     spent = dict(seconds=round(seconds, 1), cpu_seconds=round(cpu_seconds, 1),
                  images_per_second=round(images/seconds, 1))
     seed_epoch(learn.dls, learn.recipe.seed, learn.seed_epochs.begun)       # as for one more, for the views of TTA
-    return judged(learn, measure) | spent
+    return judged(learn, checkpoints.logs[-1][0], measure) | spent
 
 
 def train(recipe:Recipe, # what is to be trained

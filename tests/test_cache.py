@@ -53,6 +53,17 @@ def test_cut_off_and_foreign_files_are_made_anew(toys, home, spoil):
     assert [Store(file).file.stat().st_size for file in stores(home)] == sizes
 
 
+def test_a_picture_that_changes_or_goes_while_it_is_kept_is_not_shown_as_it_was(toys, home, tmp_path):
+    mine = shutil.copytree(toys, tmp_path/'mine')
+    files = choose_images(mine)
+    opener = open_kept(files, mine, 64)
+    Picture.create(files[1]).rotate(180).save(files[0], quality=95)
+    assert (pixels_of(opener, files[0]) == np.asarray(Picture.create(files[0]))).all()
+    assert (pixels_of(opener, files[1]) == presized(Picture.create(files[1]), 64)).all()
+    files[1].unlink()
+    with pytest.raises(ValueError, match='there is no such file'): pixels_of(opener, files[1])
+
+
 def test_a_changed_picture_is_decoded_again(toys, home, tmp_path):
     mine = shutil.copytree(toys, tmp_path/'mine')
     files = choose_images(mine)

@@ -291,3 +291,58 @@ def test_the_fits_of_a_recipe_are_what_its_schedule_calls():
     assert [(fit.how, fit.stage.size, fit.lr, fit.epochs) for fit in fits] == [
         ('fit_one_cycle', 16, 2e-3, 2), ('fine_tune', 24, 5e-4, 4), ('fine_tune', 32, 5e-4, 5)]
     assert [fit.how for fit in fits_of([(1, 8, 2)], pretrained=True)] == ['fine_tune']
+
+
+# ---------------------------------------------------------------- what a `fit` of one's own may do
+
+def search(learn, times=1):
+    with learn.no_bar(), learn.no_logging():
+        for _ in range(times): learn.lr_find(show_plot=False, num_it=6)
+
+
+@pytest.mark.parametrize('moment', ['before', 'after'])
+def test_the_search_for_a_learning_rate_is_no_epoch_of_the_run(recipe, tmp_path, moment):
+    from sotalearn.training import train
+
+    def fit(usual):
+        def searching(learn):
+            if moment == 'before': search(learn, 3)
+            usual(learn)
+            if moment == 'after': search(learn)
+        return searching
+    unbroken = train(recipe, tmp_path/'unbroken.csv', fit(interrupted_in(99)), plain=True)
+    with pytest.raises(KeyboardInterrupt): train(recipe, tmp_path/'mine.csv', fit(interrupted_in(2)), plain=True)
+    went_on = train(recipe, tmp_path/'mine.csv', fit(interrupted_in(99)), plain=True, resume=True)
+    for name in MEASURED: assert went_on.result[name] == unbroken.result[name]
+
+
+@pytest.mark.parametrize('what', ['lr_find', 'SaveModelCallback'])
+def test_what_needs_earlier_epochs_models_is_refused_where_a_run_goes_on(recipe, tmp_path, what):
+    from fastai.callback.tracker import SaveModelCallback
+    from sotalearn.training import train
+
+    def fit(learn):
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(1, 1e-3, cbs=SaveModelCallback() if what == 'SaveModelCallback' else None)
+            if what == 'lr_find': search(learn)
+            learn.fit(1, 1e-3)
+
+    def stopped(learn):
+        fit(learn)
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): train(recipe, tmp_path/'runs.csv', stopped, plain=True)
+    with pytest.raises(ValueError, match=f'fit must do without {what} where a stopped run goes on'):
+        train(recipe, tmp_path/'runs.csv', fit, plain=True, resume=True)
+
+
+def test_where_a_gpu_has_no_float64_a_run_goes_on(recipe, tmp_path, monkeypatch):
+    import torch
+    from sotalearn.training import train
+    stop_in(2, recipe, tmp_path/'runs.csv')
+    to = torch.Tensor.to
+
+    def as_apples(tensor, *args, **how):
+        assert tensor.dtype != torch.float64 or not isinstance((*args, how.get('device'))[0], torch.device)
+        return to(tensor, *args, **how)
+    monkeypatch.setattr(torch.Tensor, 'to', as_apples)
+    assert train(recipe, tmp_path/'runs.csv', interrupted_in(99), plain=True, resume=True).result['accuracy'] >= 0

@@ -1,6 +1,7 @@
 """The command as a process, and a training that is started by it."""
 import importlib
 import io
+import math
 import os
 import subprocess
 import sys
@@ -91,6 +92,25 @@ def test_recipes_are_compared_over_their_seeds(measured, capsys):
     found = dict(zip(head, values))
     assert (found['technique'], found['seeds'], found['accuracy']) == ('mixup', '2', '60.0')
     assert float(found['low']) < 50
+
+
+def test_a_run_made_again_is_no_other_seed(measured, capsys):
+    for accuracy in (.6, .8): record(replace(measured, mixup=.4, seed=2), None, accuracy=accuracy)
+    assert main(['results', '--technique', 'mixup', '--compare', '--csv', '--columns', 'seeds,accuracy,low']) == 0
+    seeds, accuracy, low = capsys.readouterr().out.splitlines()[1].split(',')
+    assert (seeds, accuracy) == ('2', '65.0') and float(low) < 0                # of .5 and .8, the newest of seed 2
+
+
+@pytest.mark.parametrize('words', [['train', '--like', ''], ['results', '--sort', ''], ['results', '--columns', ''],
+                                   ['results', '--technique', '']])
+def test_a_variable_that_was_not_set_is_no_wish_for_the_default(measured, words, capsys):
+    assert main(words) == 2 and "got ''" in capsys.readouterr().err
+
+
+def test_a_run_that_diverged_does_not_spoil_the_table(measured, capsys):
+    record(replace(measured, seed=4), None, accuracy=.1, valid_loss=math.nan)
+    record(replace(measured, seed=5), None, accuracy=.2, valid_loss=2.)
+    assert read_runs().valid_loss.mean() == 2 and rows(capsys, '--sort', 'valid_loss')[0] == '5'
 
 
 def test_a_table_of_recipes_is_sorted_and_has_the_columns_asked_for(measured, capsys):

@@ -160,6 +160,14 @@ def test_who_waited_for_a_download_takes_it(monkeypatch, tmp_path, small):
     assert dataset('imagenette-160') == data_folder()/'imagenette2-160'
 
 
+def test_sets_are_not_taken_for_classes(tmp_path, small):
+    from sotalearn.pictures import split_folder
+    for mine, theirs in (('train', 'Training'), ('val', 'Testing')): shutil.copytree(small/mine, tmp_path/'mine'/theirs)
+    with pytest.raises(ValueError, match='a folder for each class, got Testing, Training, which are sets'):
+        split_folder(tmp_path/'mine')
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['mine']
+
+
 def test_two_who_split_a_folder_at_once_get_the_same(tmp_path, small, monkeypatch):
     from sotalearn.pictures import split_folder
     folder, rename, first = shutil.copytree(small/'train', tmp_path/'mine'), Path.rename, []

@@ -39,6 +39,19 @@ def test_what_could_not_be_loaded_is_not_saved(learn, tmp_path):
     assert not list(tmp_path.iterdir()) and torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_learner_of_several_labels_is_not_saved_as_one_of_classes(learn, tmp_path):
+    from fastai.vision.all import BCEWithLogitsLossFlat, DataBlock, ImageBlock, MultiCategoryBlock, get_image_files
+    from fastai.vision.all import IntToFloatTensor, Normalize, Resize
+    block = DataBlock((ImageBlock, MultiCategoryBlock), get_items=get_image_files, get_y=lambda path: [path.parent.name, 'picture'],
+                      item_tfms=Resize(32), batch_tfms=Normalize.from_stats([.5]*3, [.2]*3))
+    dls = block.dataloaders(learn.dls.path if learn.dls.path.is_dir() else learn.recipe.dataset, bs=4, num_workers=0)
+    model = training.make_model('xresnet18', len(dls.vocab))
+    several = training.Learner(dls, model, loss_func=BCEWithLogitsLossFlat())
+    with pytest.raises(ValueError, match=r'learn must tell one class for each picture, got targets of shape \(4, 11\)'):
+        save_model(several, tmp_path/'model', arch='xresnet18')
+    assert not list(tmp_path.iterdir())
+
+
 class Harm:
     "Makes a folder when it is unpickled."
 

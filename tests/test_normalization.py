@@ -2,7 +2,7 @@
 import pytest
 import torch
 
-from sotalearn.normalization import dataset_stats
+from sotalearn.normalization import channel_stats, dataset_stats, denormalize, normalize
 
 
 def batch(*shape, dtype=torch.float32):
@@ -24,6 +24,16 @@ def test_an_empty_batch_says_nothing(place):
     alone = dataset_stats(batches)
     batches.insert(place, torch.rand(0, 3, 4, 4))
     assert all(map(torch.equal, dataset_stats(batches), alone)) and not alone[0].requires_grad
+
+
+@pytest.mark.parametrize('use, told', [
+    (lambda x, y: dataset_stats([(x, y)]), 'batch must be one tensor, got 2; give x of each'),
+    (lambda x, y: channel_stats((x, y)), 'x must be one tensor, got 2; give x of each'),
+    (lambda x, y: channel_stats('red'), 'x must be a tensor or numbers, got str'),
+    (lambda x, y: normalize(x, None, 1), 'mean must be a tensor or numbers, got NoneType'),
+    (lambda x, y: denormalize(x, 0, None), 'std must be a tensor or numbers, got NoneType')])
+def test_what_is_no_batch_is_said_in_a_sentence(use, told):
+    with pytest.raises(ValueError, match=told): use(batch(2, 3, 4, 4), torch.tensor([0, 1]))
 
 
 def test_one_pass_takes_a_generator_and_keeps_nothing():

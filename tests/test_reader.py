@@ -121,6 +121,8 @@ def test_pixels_in_memory():
     for pixels in (grey, grey[..., None], grey.astype(np.int64)*257, torch.tensor(grey)/255):
         assert off(read_picture(pixels), grey[..., None].repeat(3, axis=2)) <= 1
     assert np.asarray(read_picture(np.array([[True, False]])))[..., 0].tolist() == [[255, 0]]
+    dark = np.array([[0, 257, 514]], np.uint16)                     # 16 bits, however little light there is
+    for pixels in (dark, Image.fromarray(dark)): assert np.asarray(read_picture(pixels))[..., 0].tolist() == [[0, 1, 2]]
     holes = np.array([[np.nan, .5, np.inf]])
     assert np.asarray(read_picture(holes[:, :2]))[..., 0].tolist() == [[0, 128]] and read_picture(holes).size == (3, 1)
 

@@ -96,6 +96,22 @@ def test_an_interrupted_making_leaves_nothing_half_made(tmp_path, how):
     assert len(pixels(made)) == 20 and not drafts()
 
 
+@pytest.mark.skipif(os.name != 'posix', reason='the launcher is a shell script')
+def test_a_launcher_between_the_two_is_no_orphanage(tmp_path, monkeypatch):
+    launcher = tmp_path/'python'                        # as in a virtual environment on Windows
+    launcher.write_text(f'#!/bin/sh\n{sys.executable} "$@"\nexit $?\n')
+    launcher.chmod(0o755)
+    monkeypatch.setattr('sys.executable', str(launcher))
+    assert len(pixels(make_toynette(tmp_path/'set', train=1, val=1, workers=2, show_progress=False))) == 20
+
+
+def test_a_set_with_a_picture_lacking_gets_no_name(tmp_path, monkeypatch):
+    monkeypatch.setattr('sotalearn.toynette.make._START', 'pass')
+    with pytest.raises(OSError, match='only 0 of 20 pictures were drawn'):
+        make_toynette(tmp_path/'set', train=1, val=1, show_progress=False)
+    assert not (tmp_path/'set').exists()
+
+
 def test_two_makings_at_once_make_one_set(tmp_path):
     processes = [making(tmp_path/'set', train=3, val=1) for _ in range(2)]
     for process in processes:

@@ -3,6 +3,7 @@ import gc
 import inspect
 import weakref
 
+import numpy as np
 import pytest
 import torch
 
@@ -113,6 +114,56 @@ def quiet():
     def fit(learn):
         with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(learn.recipe.epochs, learn.recipe.lr)
     return fit
+
+
+def own_metric(learn): learn.metrics = training.error_rate
+def two_metrics(learn): learn.metrics = [training.error_rate, training.accuracy]
+def of_training_too(learn): learn.recorder.train_metrics = True
+def judged_before(learn): learn.validate()
+def predicted_before(learn): learn.get_preds()
+
+
+@pytest.mark.parametrize('begin, end', [(own_metric, None), (two_metrics, None), (of_training_too, None),
+                                        (None, judged_before), (None, predicted_before)])
+def test_a_row_is_of_the_model_that_is_left_whatever_fit_has_done(small, tmp_path, quiet, no_loaders, begin, end):
+    recipe = training.Recipe(dataset=str(small), size=16, epochs=1, bs=8, bf16=False)
+
+    def fit(learn):
+        if begin: begin(learn)
+        with learn.no_bar(): quiet(learn), end and end(learn)
+    usual = training.train(recipe, tmp_path/'usual.csv', quiet, plain=True).result
+    found = training.train(recipe, tmp_path/'mine.csv', fit, plain=True).result
+    for name in ('accuracy', 'train_loss', 'valid_loss', 'nll', 'confidence'): assert found[name] == usual[name]
+
+
+def test_a_row_is_of_the_model_that_was_kept(small, tmp_path, no_loaders):
+    from fastai.callback.tracker import SaveModelCallback
+    recipe, kept = training.Recipe(dataset=str(small), size=16, epochs=3, bs=8, bf16=False), []
+
+    def fit(learn):
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(3, 1e-3, cbs=[SaveModelCallback(monitor='valid_loss', comp=np.less)])
+            kept.extend(learn.validate())
+    row = training.train(recipe, tmp_path/'runs.csv', fit, plain=True).result
+    assert [row['valid_loss'], row['accuracy']] == pytest.approx(kept, abs=1e-5)
+
+
+def test_a_fit_that_trains_nothing_is_said(small, tmp_path, no_loaders):
+    recipe = training.Recipe(dataset=str(small), size=16, epochs=1, bs=8)
+    with pytest.raises(ValueError, match='fit must train for an epoch or more, got none'):
+        training.train(recipe, tmp_path/'runs.csv', lambda learn: None, plain=True)
+    assert not (tmp_path/'runs.csv').exists()
+
+
+def test_a_run_that_diverges_is_a_row_that_says_so(small, tmp_path, no_loaders, monkeypatch):
+    from sotalearn import bookkeeping
+    def diverge(learn, epochs, lr):
+        learn.fit(epochs, lr)
+        with torch.no_grad(): next(learn.model.parameters()).fill_(float('nan'))
+    monkeypatch.setattr(training.Learner, 'fit_one_cycle', diverge)
+    bookkeeping.run(training.Recipe(dataset=str(small), size=16, epochs=1, bs=8, tta=1), tmp_path/'runs.csv')
+    row = training.read_runs(tmp_path/'runs.csv').iloc[0]
+    assert np.isnan([row.valid_loss, row.nll, row.ece]).all() and 0 <= row.accuracy < .5
 
 
 def test_the_notes_code_to_the_letter(small, tmp_path, quiet, no_loaders):

@@ -121,7 +121,7 @@ def train(like:str=None, # a row of `sotalearn results`, or the date of one: its
           **changes, # fields of `Recipe`
          ):
     "Train the recipe of the settings, or that of a row, with `changes`, record the run and print it."
-    recipe = replace(_recipe_like(like), **changes) if like else Recipe.from_settings(**changes)
+    recipe = replace(_recipe_like(like), **changes) if like is not None else Recipe.from_settings(**changes)
     if val is not None:
         from sotalearn.pictures import split_folder
         recipe = replace(recipe, dataset=str(split_folder(recipe.dataset, val)))
@@ -172,7 +172,7 @@ def compare(recipes:str, # names of `TECHNIQUES` with commas between them, the b
     chosen = {name: TECHNIQUES[name].of(baseline) for name in names}
     check_dataset(baseline.dataset)
     find_model(baseline.arch)
-    if scheduler and not missing:
+    if scheduler is not None and not missing:
         from sotalearn.jobs import connect
         with connect(scheduler): pass               # a wrong address is told before fastai is imported
     from sotalearn import bookkeeping, experiments
@@ -232,6 +232,7 @@ def _over_seeds(runs, asked):
     changing = [name for name in _FIELDS if name in asked or runs[name].nunique() > 1]
     rows = []
     for values, group in runs.groupby(changing or ['arch'], sort=False):
+        group = group.drop_duplicates('seed', keep='last')      # one made again is no other seed
         mean, low, high = (100*number for number in mean_interval(group.accuracy.dropna()))
         rows.append(dict(technique=group.technique.iloc[0], **dict(zip(changing, values)), seeds=group.seed.nunique(),
                          accuracy=round(mean, 1), low=round(low, 1), high=round(high, 1),
@@ -248,10 +249,10 @@ def results(technique:str=None, # only rows of this one of `TECHNIQUES`
             **wanted, # fields of `Recipe`
            ):
     "Print what was measured, in the course's table and the learner's own."
-    if technique: check_choice(technique, 'technique', tuple(TECHNIQUES))
+    if technique is not None: check_choice(technique, 'technique', tuple(TECHNIQUES))
     known = _OF_RECIPES if compare else ('row', 'technique', *COLUMNS)
-    shown = [check_choice(name.strip(), 'columns', known) for name in columns.split(',')] if columns else []
-    if sort: check_choice(sort, 'sort', known)
+    shown = [check_choice(name.strip(), 'columns', known) for name in columns.split(',')] if columns is not None else []
+    if sort is not None: check_choice(sort, 'sort', known)
     if 'dataset' in wanted: wanted['dataset'] = own_name(wanted['dataset'])
     Recipe(**wanted)                                    # their limits
     runs = _measured()

@@ -24,8 +24,9 @@ def _jobs(train, val):
             for index in range(count) for label in CLASSES]
 
 
-def _draw_share(folder, train, val, seed, asker, worker, workers):
-    "Draw every picture whose turn is `worker` of `workers`, for the process `asker`; stop when that is gone."
+def _draw_share(folder, train, val, seed, worker, workers):
+    "Draw every picture whose turn is `worker` of `workers`; stop when the process that asked for it is gone."
+    asker = os.getppid()        # on Windows the environment's launcher, which waits between the two
     from sotalearn.toynette.scenes import scene     # here, so that whoever finds the set made needs no NumPy
     for split, label, index in _jobs(train, val)[worker::workers]:
         if os.getppid() != asker: return
@@ -45,7 +46,7 @@ _START = 'from sotalearn.toynette.make import _drawer; _drawer()'
 
 def _start_drawers(folder, train, val, seed, workers):
     "Drawing processes, each at its share."
-    command = [sys.executable, '-c', _START, str(folder.resolve()), *map(str, (train, val, seed, os.getpid()))]
+    command = [sys.executable, '-c', _START, str(folder.resolve()), *map(str, (train, val, seed))]
     return [subprocess.Popen([*command, str(i), str(workers)], cwd=Path(sotalearn.__file__).parents[1],
                              stderr=subprocess.PIPE, text=True) for i in range(workers)]
 
@@ -73,6 +74,8 @@ def _draw_all(folder, train, val, seed, workers, show_progress):
     try:
         if bar: bar.update(0)
         _wait_for(drawers, show_drawn)
+        drawn = len(list(folder.rglob('*.jpg')))
+        if drawn < total: raise OSError(f'only {drawn} of {total} pictures were drawn')
         if bar: bar.update(total)
     except BaseException:
         if bar: bar.on_interrupt()
