@@ -79,6 +79,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                  'sotalearn.cache.OpenKept.encodes': ('tools/cache.html#openkept.encodes', 'sotalearn/cache.py'),
                                  'sotalearn.cache.Opener': ('tools/cache.html#opener', 'sotalearn/cache.py'),
                                  'sotalearn.cache.Opener.__bool__': ('tools/cache.html#opener.__bool__', 'sotalearn/cache.py'),
+                                 'sotalearn.cache.Opener.__getstate__': ('tools/cache.html#opener.__getstate__', 'sotalearn/cache.py'),
                                  'sotalearn.cache.Opener.__init__': ('tools/cache.html#opener.__init__', 'sotalearn/cache.py'),
                                  'sotalearn.cache.Opener.pixels': ('tools/cache.html#opener.pixels', 'sotalearn/cache.py'),
                                  'sotalearn.cache.Store': ('tools/cache.html#store', 'sotalearn/cache.py'),

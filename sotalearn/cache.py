@@ -11,6 +11,7 @@ import json, os, shutil, struct, sys, tempfile, zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
+from multiprocessing.context import get_spawning_popen
 from pathlib import Path
 
 import numpy as np
@@ -240,6 +241,10 @@ class Opener:
         self.places, self.create = places, OpenKept(self)
 
     def __bool__(self): return bool(self.places)
+
+    def __getstate__(self):
+        "For a process that is being started all of it; an exported learner will open pictures of other machines."
+        return self.__dict__ | ({} if get_spawning_popen() else dict(places={}))
 
     def pixels(self, file):
         "The pixels of a picture, uint8 (h, w, 3), or None if they are not kept, or of the file as it was."

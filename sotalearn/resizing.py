@@ -23,6 +23,7 @@ def time_batches(model, # takes images (n, 3, size, size); a copy of it is timed
                  bf16:bool=False, # compute in bfloat16, as `sotalearn.training.BFloat16` does
                 )->dict: # {size: seconds an image}; on a CPU of processor time: two cores busy for one second spend two
     "What an image costs in training at several sizes: one forward and one backward pass, timed here and now."
+    if not hasattr(sizes, '__iter__'): raise ValueError(f'sizes must be a list of sides in pixels, got {sizes!r}')
     sizes = [check_limits(size, 'sizes: each', 'size') for size in sizes]
     if not sizes: raise ValueError('sizes must hold at least one size, got none')
     check_whole(bs, 'bs', 2, 65536)

@@ -1,5 +1,6 @@
 """Decoded pictures: kept once, never half, and whoever cannot keep them decodes as before."""
 import os, pickle, shutil, subprocess, sys, time
+from multiprocessing.context import set_spawning_popen
 
 import numpy as np
 import pytest
@@ -250,7 +251,21 @@ def test_views_are_predicted_from_kept_pictures(toys, home):
 
 def test_other_processes_can_have_it(toys, home):
     dls = get_dls(8, 32, toys, num_workers=2)
-    again = pickle.loads(pickle.dumps(dls.train))
-    opener = again.after_item.fs[0].opener
-    assert opener.pixels(dls.train_ds.items[0]).shape[2] == 3 and len(pickle.dumps(opener)) < 100_000
+    set_spawning_popen(True)                                            # as while a process is being started
+    try: again, size = pickle.loads(pickle.dumps(dls.train)), len(pickle.dumps(dls.train.after_item.fs[0].opener))
+    finally: set_spawning_popen(None)
+    assert again.after_item.fs[0].opener.pixels(dls.train_ds.items[0]).shape[2] == 3 and size < 100_000
     assert sum(len(x) for x, _ in dls.valid) == 20
+
+
+def test_an_exported_learner_knows_no_picture_of_this_machine(toys, home, tmp_path):
+    from fastai.learner import load_learner
+    from sotalearn.recipes import Recipe
+    from sotalearn.training import make_learner
+    learn = make_learner(Recipe(dataset=str(toys), size=16, bs=4))
+    opener, file = learn.dls.train.after_item.fs[0].opener, learn.dls.train_ds.items[0]
+    assert opener and opener.pixels(file) is not None
+    learn.export(tmp_path/'learner.pkl')
+    assert file.name.encode() not in (tmp_path/'learner.pkl').read_bytes()
+    label, _, probs = load_learner(tmp_path/'learner.pkl').predict(file)
+    assert label == learn.predict(file)[0] and probs.sum().item() == pytest.approx(1)

@@ -111,7 +111,7 @@ def test_timing_leaves_the_model_as_it_was():
     timings = time_batches(model, (16, 8), bs=2, repeats=1)
     assert list(timings) == [16, 8] and not model.training and all(o.grad is None for o in model.parameters())
     assert all(torch.equal(o, before[name]) for name, o in model.state_dict().items())
-    for change in (dict(sizes=(7,)), dict(bs=1), dict(repeats=0), dict(repeats=float('nan'))):
+    for change in (dict(sizes=(7,)), dict(sizes=16), dict(bs=1), dict(repeats=0), dict(repeats=float('nan'))):
         with pytest.raises(ValueError): time_batches(model, **{**dict(sizes=(8,)), **change})
 
 
