@@ -1,7 +1,7 @@
 """The page of results: every measured recipe from results/runs.csv, its seeds as a range, beside the notes' figures."""
 import json, re
 from dataclasses import dataclass, fields, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import nbformat
@@ -13,6 +13,7 @@ from sotalearn.datasets import OFFICIAL, SPLITS
 from sotalearn.demos.comparison import costs, plot_costs
 from sotalearn.demos.plots import plot_runs
 from sotalearn.recipes import Recipe, changed_fields, colour_of, pixels_seen, read_runs, recipe_of, techniques_in
+from sotalearn.resizing import measured_cost, schedule_seconds
 from sotalearn.school.form import in_both
 from sotalearn.school.guesses import no_scripts
 from sotalearn.school.place import COMPARED, DEFAULTS, JOINTS, REASONS, groups_of_seeds
@@ -23,7 +24,7 @@ TEXT = Path(__file__).parent/'text'
 # The notes' runs: Imagenette at full size, xresnet50, 224 px, validation images drawn at random from everything.
 # Each with its accuracy, where they give one, and what the same step changes in our baseline.
 NOTES = (
-    (('Baseline, 5 epochs', '基线，5 个周期'), .8252, dict(normalize=False)),
+    (('Not normalized, 5 epochs', '未归一化，5 个周期'), .8252, dict(normalize=False)),
     (('Normalized, 5 epochs', '归一化，5 个周期'), .8245, {}),
     (('Progressive: 4 epochs at 128 px, then 1 + 5 at 224 px', '渐进式：先用 128 像素练 4 个周期，再用 224 像素练 1 + 5 个'),
      .8633, dict(stages='4x32', epochs=5)),
@@ -54,6 +55,11 @@ class Group:
 
     @property
     def pixels(self): return pixels_seen(self.recipe)*self.runs.n_train.mean()
+
+    @property
+    def time(self):
+        "Seconds of a processor for training and validating, by the measured epochs of an xresnet18."
+        return schedule_seconds(self.recipe.schedule(), a_picture(), self.runs.n_train.mean(), self.runs.n_val.mean())
 
     @property
     def is_earlier(self): return self.recipe.dataset == 'toynette' and not self.recipe.split
@@ -108,6 +114,21 @@ def mean_and_range(values, unit='%', scale=100, digits=1):
     return mean if len(values) == 1 else f'{mean} ({values.min():.{digits}f}–{values.max():.{digits}f})'
 
 
+@cache
+def a_picture(): return measured_cost()
+
+
+def baseline(n_train, n_val):
+    "What costs 1."
+    return Group(Recipe(), pd.DataFrame([dict(n_train=n_train, n_val=n_val)]), '')
+
+
+def cost(group, unit):
+    "What a recipe costs, in pixels and in the processor's time, where `unit` is the baseline."
+    pixels = f'{group.pixels/unit.pixels:.2f}'
+    return pixels if group.recipe.arch != unit.recipe.arch else f'{pixels} ({group.time/unit.time:.2f})'
+
+
 def table(head, rows):
     "A Markdown table; a column without any figure is left out."
     kept = [i for i in range(len(head)) if any(row[i] != NOTHING for row in rows)]
@@ -117,8 +138,8 @@ def table(head, rows):
 
 
 def all_runs(found, unit, say):
-    "The table of some recipes; `unit` is what the baseline costs in pixels."
-    head = [say('recipe', '配方'), say('seeds', '种子数'), say('cost', '花费'),
+    "The table of some recipes; `unit` is the baseline."
+    head = [say('recipe', '配方'), say('seeds', '种子数'), say('cost (time)', '花费（时间）'),
             say('accuracy', '准确率'), say('with test time augmentation', '加测试时增强'),
             say('negative log likelihood', '负对数似然'), say('calibration error', '校准误差'),
             say('negative log likelihood after temperature scaling', '温度缩放后的负对数似然'),
@@ -128,7 +149,7 @@ def all_runs(found, unit, say):
         runs, small = group.runs, partial(mean_and_range, unit='', scale=1, digits=3)
         is_timed = runs.device.str.startswith('CPU').all()                 # a GPU's runs were many at once
         rows.append([f'<span class="anchor" id="{group.anchor}"></span>{group.label(say)}', f'{len(runs)}',
-                     f'{group.pixels/unit:.2f}', mean_and_range(runs.accuracy), mean_and_range(runs.accuracy_tta),
+                     cost(group, unit), mean_and_range(runs.accuracy), mean_and_range(runs.accuracy_tta),
                      small(runs.nll), small(runs.ece), small(runs.nll_scaled), small(runs.ece_scaled),
                      mean_and_range(runs.cpu_seconds, '', 1, 0) if is_timed else NOTHING])
     return table(head, rows)
@@ -144,10 +165,10 @@ def beside_the_notes(found, unit, say):
         measured = [say('not measured yet', '尚未测量'), '0', NOTHING]
         if ours:
             accuracy = mean_and_range(ours.runs.accuracy_tta if 'tta' in changes else ours.runs.accuracy)
-            measured = [accuracy, f'{len(ours.runs)}', f'{ours.pixels/unit:.2f}']
+            measured = [accuracy, f'{len(ours.runs)}', cost(ours, unit)]
         rows.append([say(*label), percent, *measured])
     return table([say('step', '步骤'), say('the notes', '笔记'), say('measured here', '本课程实测'), say('seeds', '种子数'),
-                  say('our cost', '我们的花费')], rows)
+                  say('our cost (time)', '我们的花费（时间）')], rows)
 
 
 def figure(found, name):
@@ -185,7 +206,7 @@ def whole(runs):
     runs = runs[(runs.arch == Recipe.arch) & (runs.splitter == 'folders') & (runs.train_images == 0)]
     if not len(runs): return []
     still = plot_costs(costs(runs[runs.wrong_labels == 0], Recipe()), 'What each recipe costs.', '各配方的花费。')
-    unit = pixels_seen(Recipe())*runs.n_train.max()
+    unit = baseline(runs.n_train.max(), runs.n_val.max())
     return [*prose('costs'), shown(still), *prose('place'), paste_box(), *prose('notes'), *pair(partial(beside_the_notes, groups(runs), unit))]
 
 
@@ -234,6 +255,6 @@ def notebook(path):
         sizes = {column: int(rows[column][rows.splitter == 'folders'].max()) for column in ('n_train', 'n_val')}
         found = groups(rows, '' if name == 'official' else f'{name}-')
         cells += [*prose(name, official=OFFICIAL, **sizes),
-                  *sections(found, pixels_seen(Recipe())*sizes['n_train'], title, draws=name != 'earlier')]
+                  *sections(found, baseline(**sizes), title, draws=name != 'earlier')]
     devices = '\n'.join(f'- `{device}`' for device in sorted(runs.device.dropna().unique()))
     return nbformat.v4.new_notebook(cells=[*cells, *prose('closing', devices=devices)])

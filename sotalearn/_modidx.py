@@ -652,6 +652,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'sotalearn.pictures._link': ('tools/pictures.html#_link', 'sotalearn/pictures.py'),
                                     'sotalearn.pictures._own_folder': ('tools/pictures.html#_own_folder', 'sotalearn/pictures.py'),
                                     'sotalearn.pictures._state': ('tools/pictures.html#_state', 'sotalearn/pictures.py'),
+                                    'sotalearn.pictures._tell_of_others': ('tools/pictures.html#_tell_of_others', 'sotalearn/pictures.py'),
                                     'sotalearn.pictures._unpacked': ('tools/pictures.html#_unpacked', 'sotalearn/pictures.py'),
                                     'sotalearn.pictures._unsplit': ('tools/pictures.html#_unsplit', 'sotalearn/pictures.py'),
                                     'sotalearn.pictures._what_is_wrong': ('tools/pictures.html#_what_is_wrong', 'sotalearn/pictures.py'),

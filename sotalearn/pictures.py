@@ -359,16 +359,33 @@ def split_of(path:Path, # a folder laid out as Imagenette
     return sha256(os.fsencode(''.join(lines))).hexdigest()[:16]
 
 
+_COUNTS = {OFFICIAL: _OFFICIAL_COUNTS, SPLITS['toynette']: _DRAWN}
+
+
+def _tell_of_others(path, found):
+    "Say once if a dataset of the course holds other pictures than those that the course's figures were measured on."
+    name = Path(dataset_name(path)).name
+    wanted = SPLITS.get(name, found)
+    if wanted == found: return
+    counts = *map(len, split_pictures(path).values()), *_COUNTS[wanted]
+    train, val, of_train, of_val = (f'{n:,}' for n in counts)
+    tell_once(say(f'{name} has {train} training and {val} validation pictures here, and not the {of_train} and {of_val} '
+                  f'of the split {wanted} that the course was measured on: runs are recorded with their own split, {found}.',
+                  f'这里的 {name} 有 {train} 张训练图片和 {val} 张验证图片，不是课程实测所用的划分 {wanted}'
+                  f'（{of_train} 张和 {of_val} 张）：训练会记在自己的划分 {found} 名下。'))
+
+
 def check_split(split:str, # that a recipe asks for; '' for any
                 path:Path, # a folder laid out as Imagenette
                )->str: # that of the folder
     "The split in a folder if it is the one that is wanted; a `ValueError` with the number of its pictures otherwise."
     found = split_of(path)
+    if split == '': _tell_of_others(path, found)
     if split in ('', found): return found
     train, val = (f'{len(files):,}' for files in split_pictures(path).values())
     wanted = ', the official one of 9,469 training and 3,925 validation pictures' if split == OFFICIAL else ''
     raise ValueError(f'split must be {found} for the {train} training and {val} validation pictures in {str(path)!r}, '
-                     f'got {split}{wanted}')
+                     f'got {split}{wanted}; a file missing, added, moved or re-encoded makes another one')
 
 # %% ../nbs/tools/pictures.ipynb #3a10b0e3
 def choose_images(path:Path, # a folder laid out as Imagenette

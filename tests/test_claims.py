@@ -279,7 +279,12 @@ CLAIMS = [
      [*means('accuracy', {}), off_by_chance(runs().accuracy.mean()/100, 3925)]),
     ('08', 'still has a standard error of {} points', [100*(.2/3925)**.5]),
     ('08', 'about {:.0f} %; however they depend, at least {:.0f} %', [100*.95**8, 100*(1 - 8*.05)]),
-    ('08', 'cost {:.0f} and reach', [cost(**LONG)]),
+    ('08', 'cost {:.0f} ({:.1f} by the clock of a processor,', [cost(**LONG), times(LONG, {})]),
+    ('08', 'eight epochs instead of five, {:+.1f} |', gap(EIGHT)[:1]),
+    ('08', 'chapter 07: {:+.1f} after 80 epochs', gap(LONG_SMOOTH, LONG)[:1]),
+    ('08', 'chapter 06: with 0.4 {:+.1f} after 80 epochs', gap(LONG_MIXUP, LONG)[:1]),
+    ('08', 'chapter 06: alone {:+.1f} after 80 epochs', gap(LONG_CUTMIX, LONG)[:1]),
+    ('08', 'chapter 05: trained at 64, tested at 72, {} |', view('72 px')[:1]),
     ('08', 'which cost {}, the runs', [cost(**EIGHT)]),
     ('08', 'cost {:g} times as many pixels', [cost(**LARGE)/cost(**EIGHT)]),
     ('08', 'longer schedule, for {:g} times', [cost(**NOTES_LARGE)/cost(**EIGHT)]),
@@ -332,6 +337,7 @@ CLAIMS = [
      [*gap(FIRST_LARGE, LARGE), cost(**FIRST_LARGE)/cost(**LARGE)]),
     ('README', 'Mixup in five epochs | {:+.1f} ({:+.1f} to {:+.1f}) | × {:g} |', [*gap(MIXUP), cost(**MIXUP)]),
     ('README', 'CutMix in five epochs | {:+.1f} ({:+.1f} to {:+.1f}) | × {:g} |', [*gap(CUTMIX), cost(**CUTMIX)]),
+    ('README', 'eighty epochs at 32 px take {} times the baseline', [times(LONG, {})]),
     ('README', 'Mixup in eighty, at 32 px | {:+.1f} ({:+.1f} to {:+.1f}) over eighty plain epochs | × {:g} |',
      [*gap(LONG_MIXUP, LONG), cost(**LONG_MIXUP)]),
     ('README', 'CutMix in eighty, at 32 px | {:+.1f} ({:+.1f} to {:+.1f}) over eighty plain epochs | × {:g} |',
@@ -355,6 +361,7 @@ IN_WORDS = [                                                           # a piece
     ('README', '5 epochs, five seeds', len(runs()), 4, 6),
     ('README', 'small pictures first, which take a sixth more time', times(FIRST, {}), 1.15, 1.18),
     ('08', 'the other takes a sixth more', times(FIRST, {}), 1.15, 1.18),
+    ('README', 'and small pictures first as long as plain 128 px', times(FIRST_LARGE, LARGE), .97, 1.03),
     ('08', 'one schedule lost 1.9 points in level time', times(NOTES, EIGHT), .95, 1.05)]
 
 
@@ -407,6 +414,13 @@ def test_a_temperature_beats_no_hard_model_that_has_none_where_it_is_said():
     for small, change in ((FEW, SMOOTH), (WRONG, MIXUP)):
         _, low, high = gap(dict(small, **change), small, 'ece_scaled', 'ece')
         assert low < 0 < high, change
+
+
+def test_the_page_of_results_tells_time_from_pixels():
+    text = (ROOT/'docs'/'text'/'results.en.md').read_text(encoding='utf-8')
+    piece = ('eighty epochs at 32 px stand at {:.0f}, and by the clock of a processor they take {} times the baseline; '
+             'five at 128 px stand at {:.0f}, too, and take {}.')
+    assert told(piece, [cost(**LONG), times(LONG, {}), cost(**LARGE), times(LARGE, {})]) in text
 
 
 def test_few_runs_are_not_from_the_one_gpu():

@@ -247,3 +247,18 @@ def test_one_class_or_no_full_batch_is_refused(small, tmp_path):
 def test_the_tests_keep_what_they_make_in_a_folder_of_their_own():
     assert data_folder().parent.name.startswith('sotalearn-tests-')
     assert not dataset_folder('toynette').exists() or dataset_name(dataset_folder('toynette')) == 'toynette'
+
+
+def test_other_pictures_than_the_courses_are_told_once_with_both_counts(tmp_path, small, monkeypatch, capsys):
+    monkeypatch.setenv('FASTAI_HOME', str(tmp_path))
+    monkeypatch.setattr(pictures, '_told', set())
+    here = shutil.copytree(small, data_folder()/'imagenette2-160')
+    n_train, n_val = (len(files) for files in pictures.split_pictures(here).values())
+    found = [pictures.check_split('', here) for _ in range(2)]
+    said = capsys.readouterr().err
+    assert said.count(f'imagenette-160 has {n_train} training and {n_val} validation pictures here, and not the 9,469 and 3,925') == 1
+    assert found[0] in said and pictures.check_split(found[0], here) == found[0]
+    pictures.check_split('', small)                                  # a dataset of one's own is measured by none
+    assert capsys.readouterr().err == ''
+    with pytest.raises(ValueError, match='9,469 training and 3,925 validation pictures; a file missing, added'):
+        pictures.check_split(pictures.OFFICIAL, here)
