@@ -59,7 +59,7 @@ class Group:
     @property
     def time(self):
         "Seconds of a processor for training and validating, by the measured epochs of an xresnet18."
-        return schedule_seconds(self.recipe.schedule(), a_picture(), self.runs.n_train.mean(), self.runs.n_val.mean())
+        return schedule_seconds(self.recipe.schedule(), a_picture(), round(self.runs.n_train.mean()), round(self.runs.n_val.mean()))
 
     @property
     def is_earlier(self): return self.recipe.dataset == 'toynette' and not self.recipe.split

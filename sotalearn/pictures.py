@@ -369,8 +369,9 @@ def _tell_of_others(path, found):
     if wanted == found: return
     counts = *map(len, split_pictures(path).values()), *_COUNTS[wanted]
     train, val, of_train, of_val = (f'{n:,}' for n in counts)
-    tell_once(say(f'{name} has {train} training and {val} validation pictures here, and not the {of_train} and {of_val} '
-                  f'of the split {wanted} that the course was measured on: runs are recorded with their own split, {found}.',
+    tell_once(say(f'{name} has {train} training and {val} validation pictures here, and not the {of_train} '
+                  f'and {of_val} of the split {wanted} that the course was measured on: runs are recorded with their '
+                  f'own, {found}.',
                   f'这里的 {name} 有 {train} 张训练图片和 {val} 张验证图片，不是课程实测所用的划分 {wanted}'
                   f'（{of_train} 张和 {of_val} 张）：训练会记在自己的划分 {found} 名下。'))
 

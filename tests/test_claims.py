@@ -423,6 +423,18 @@ def test_the_page_of_results_tells_time_from_pixels():
     assert told(piece, [cost(**LONG), times(LONG, {}), cost(**LARGE), times(LARGE, {})]) in text
 
 
+def test_how_many_long_runs_there_are_at_64_px_is_told():
+    changes = (dict(), SMOOTH, BOTH, MIXUP, CUTMIX)
+    wanted = [dict(BASELINE, epochs=80, **change) for change in changes]
+    counts = [(TABLE[list(row)] == list(row.values())).all(axis=1).sum() for row in wanted]
+    assert counts == [3, 1, 1, 1, 3]
+    assert 'plain training and CutMix have three seeds, the others one:' in prose('08')
+    assert 'eighty epochs at a cost of 16, has one run of each recipe, or three' in prose('08')
+    assert 'have one seed a recipe or three, and the lines here five' in prose('06')
+    assert 'plain training and CutMix are three runs each, the others one' in (
+        ROOT/'docs'/'text'/'results.en.md').read_text(encoding='utf-8')
+
+
 def test_few_runs_are_not_from_the_one_gpu():
     assert all('a few of the longest on CPU cores' in text for text in (
         prose('08'), (ROOT/'docs'/'text'/'results.en.md').read_text(encoding='utf-8')))
