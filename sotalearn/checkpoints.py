@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from fastai.callback.core import Callback
+from fastai.callback.tracker import SaveModelCallback
 from fastai.learner import SkipToEpoch
 from fastai.torch_core import get_model, num_distrib, rank_distrib, set_seed
 from safetensors import SafetensorError, safe_open
@@ -267,6 +268,7 @@ class Checkpoints(SkipToEpoch):
         before = kept.facts if kept else dict(epochs=0, spent=(0., 0.), plan=[], logs=[], times=[])
         self.done, self.before, self.plan = before['epochs'], before['spent'], before['plan']
         self.logs, self.times, self.complained = before['logs'], before['times'], False
+        self.train_loss = self.logs[-1][0] if self.logs else None       # of the last epoch
         self.started = _now()
 
     def spent(self)->tuple: # (seconds, cpu_seconds)
@@ -276,10 +278,17 @@ class Checkpoints(SkipToEpoch):
     def before_fit(self):
         begun, search = self.seed_epochs.begun, _is_search(self.learn)
         self._skip_to = 0 if search else self.done - begun
-        if begun < self.done and (begun if search else hasattr(self.learn, 'save_model')):
+        choosing = any(isinstance(callback, SaveModelCallback) for callback in self.learn.cbs)
+        if begun < self.done and (begun if search else choosing):
             what = 'lr_find' if search else 'SaveModelCallback'
             raise ValueError(f'fit must do without {what} where a stopped run goes on, for the models of earlier '
                              'epochs are gone; with resume=False it begins at the start')
+
+    def before_epoch(self):
+        if self.learn.in_fit: super().before_epoch()        # `validate` and `get_preds` call this as well
+
+    def after_train(self):
+        if not _is_search(self.learn): self.train_loss = self.recorder.smooth_loss.value.item()
 
     def after_cancel_epoch(self):
         if self.epoch >= self._skip_to: return              # somebody else has cancelled it

@@ -364,7 +364,7 @@ _COUNTS = {OFFICIAL: _OFFICIAL_COUNTS, SPLITS['toynette']: _DRAWN}
 
 def _tell_of_others(path, found):
     "Say once if a dataset of the course holds other pictures than those that the course's figures were measured on."
-    name = Path(dataset_name(path)).name
+    name = dataset_name(path)
     wanted = SPLITS.get(name, found)
     if wanted == found: return
     counts = *map(len, split_pictures(path).values()), *_COUNTS[wanted]

@@ -424,7 +424,7 @@ def read_runs(path:Path=None, # the learner's own table by default; `course_tabl
     text = io.StringIO()
     csv.writer(text).writerows([columns, *(row[:len(columns)] for row in rows)])
     texts = {name: str for name in _TEXTS}              # a checksum may have digits alone
-    empty = {name: ['', 'nan', 'NaN'] if name in _NUMBERS else [''] for name in columns}           # of what diverged
+    empty = {name: [''] if name in _TEXTS else ['', 'nan', 'NaN'] for name in columns}           # of what diverged
     runs = pd.read_csv(io.StringIO(text.getvalue()), keep_default_na=False, na_values=empty, dtype=texts)
     runs = runs.reindex(columns=[*runs, *(name for name in COLUMNS if name not in runs)])       # of later editions
     for field in fields(Recipe):

@@ -61,6 +61,13 @@ def _in_the_fastest_way(learn, way):
 
 class _Learner(Learner):
     "fastai's `Learner`. When an interrupt or an error ends a fit, each callback puts back what it has swapped."
+    in_fit = False
+
+    def _do_fit(self):
+        self.in_fit = True
+        try: super()._do_fit()
+        finally: self.in_fit = False
+
     def _with_events(self, f, event_type, ex, final=noop):
         try: super()._with_events(f, event_type, ex, final)
         except BaseException:
@@ -110,13 +117,16 @@ def _run(learn, fit, measure, checkpoints):
     with learn.added_cbs(checkpoints):
         if fit: fit(learn)
         else: learn.fit_one_cycle(learn.recipe.epochs, learn.recipe.lr)
-    if not checkpoints.logs: raise ValueError('fit must train for an epoch or more, got none')
+    if checkpoints.train_loss is None: raise ValueError('fit must train for an epoch or more, got none')
+    if checkpoints.kept:
+        raise ValueError(f'fit must train as in the run that was stopped, {checkpoints.done} epochs or more, got '
+                         f'{learn.seed_epochs.begun}')
     seconds, cpu_seconds = checkpoints.spent()
     images = sum(epochs_of(learn.recipe.schedule()))*len(learn.dls.train_ds)
     spent = dict(seconds=round(seconds, 1), cpu_seconds=round(cpu_seconds, 1),
                  images_per_second=round(images/seconds, 1))
     seed_epoch(learn.dls, learn.recipe.seed, learn.seed_epochs.begun)       # as for one more, for the views of TTA
-    return judged(learn, checkpoints.logs[-1][0], measure) | spent
+    return judged(learn, checkpoints.train_loss, measure) | spent
 
 
 def train(recipe:Recipe, # what is to be trained

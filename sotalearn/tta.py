@@ -226,7 +226,7 @@ def predict_views(learn, # a fastai Learner: its model, its loss's activation, i
 def _now(device):
     "Seconds by a clock that other programs on the machine do not turn: the processor's, or with a GPU the wall's."
     if device.type == 'cpu': return sum(os.times()[:4])
-    if device.type != 'cpu': torch.accelerator.synchronize()
+    torch.accelerator.synchronize(device)
     return time.perf_counter()
 
 

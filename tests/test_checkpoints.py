@@ -335,6 +335,46 @@ def test_what_needs_earlier_epochs_models_is_refused_where_a_run_goes_on(recipe,
         train(recipe, tmp_path/'runs.csv', fit, plain=True, resume=True)
 
 
+def test_a_look_before_the_epochs_that_are_skipped_does_no_harm(recipe, tmp_path):
+    from sotalearn.training import train
+
+    def looking(learn):
+        with learn.no_bar(), learn.no_logging(): learn.validate(), learn.get_preds()
+        interrupted_in(99)(learn)
+    unbroken = train(recipe, tmp_path/'unbroken.csv', looking, plain=True)
+    stop_in(2, recipe, tmp_path/'runs.csv')
+    went_on = train(recipe, tmp_path/'runs.csv', looking, plain=True, resume=True)
+    for name in MEASURED: assert went_on.result[name] == unbroken.result[name]
+
+
+def test_a_fit_that_ends_before_the_epochs_that_are_done_records_nothing(recipe, tmp_path):
+    from sotalearn.training import train
+
+    def fits(times):
+        def fit(learn):
+            with learn.no_bar(), learn.no_logging():
+                for _ in range(times): learn.fit(1, 1e-3)
+            if times > 1: raise KeyboardInterrupt
+        return fit
+    with pytest.raises(KeyboardInterrupt): train(recipe, tmp_path/'runs.csv', fits(3), plain=True)
+    with pytest.raises(ValueError, match='fit must train as in the run that was stopped, 3 epochs or more, got 1'):
+        train(recipe, tmp_path/'runs.csv', fits(1), plain=True, resume=True)
+    assert not (tmp_path/'runs.csv').exists()
+
+
+def test_a_run_that_stops_early_has_the_loss_of_its_last_epoch(recipe, tmp_path):
+    from fastai.callback.tracker import EarlyStoppingCallback
+    from sotalearn.training import train
+    losses = []
+
+    def fit(learn):
+        with learn.no_bar(), learn.no_logging():
+            learn.fit(9, 1e-3, cbs=EarlyStoppingCallback(monitor='accuracy', min_delta=2., patience=2))
+        losses.extend(row[0] for row in learn.recorder.values)
+    row = train(recipe, tmp_path/'runs.csv', fit, plain=True).result
+    assert len(losses) < 9 and row['train_loss'] == pytest.approx(losses[-1], abs=1e-6)
+
+
 def test_where_a_gpu_has_no_float64_a_run_goes_on(recipe, tmp_path, monkeypatch):
     import torch
     from sotalearn.training import train

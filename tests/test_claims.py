@@ -154,7 +154,7 @@ by_t = {n: stats.t.ppf(.975, n - 1) for n in (2, 3, 5, 9)}
 CLAIMS = [
     ('02', 'trained on {:,.0f} pictures instead of {:,.0f}', means('n_train', dict(splitter='random'), {})),
     ('02', '{:,.0f} | {:,.0f} | fewer examples', means('n_train', dict(splitter='random'), {})),
-    ('03', 'On the drawn pictures of Toynette they cannot, either ({} to {:+.1f})', toys('accuracy')[1:]),
+    ('03', "Nor can those on Toynette's drawn pictures ({} to {:+.1f})", toys('accuracy')[1:]),
     ('03', 'the validation loss there is lower, by {:.2f} ({:.2f} to {:.2f})',
      [-toys('valid_loss')[i] for i in (0, 2, 1)]),
     ('04', 'But it takes {} times as long', [times(NOTES, {})]),
@@ -361,7 +361,7 @@ IN_WORDS = [                                                           # a piece
     ('README', '5 epochs, five seeds', len(runs()), 4, 6),
     ('README', 'small pictures first, which take a sixth more time', times(FIRST, {}), 1.15, 1.18),
     ('08', 'the other takes a sixth more', times(FIRST, {}), 1.15, 1.18),
-    ('README', 'and small pictures first as long as plain 128 px', times(FIRST_LARGE, LARGE), .97, 1.03),
+    ('README', 'and at 128 px small pictures first take as long as plain training', times(FIRST_LARGE, LARGE), .97, 1.03),
     ('08', 'one schedule lost 1.9 points in level time', times(NOTES, EIGHT), .95, 1.05)]
 
 

@@ -102,7 +102,7 @@ def test_a_run_made_again_is_no_other_seed(measured, capsys):
 
 
 @pytest.mark.parametrize('words', [['train', '--like', ''], ['results', '--sort', ''], ['results', '--columns', ''],
-                                   ['results', '--technique', '']])
+                                   ['results', '--technique', ''], ['lab', '--dir', '']])
 def test_a_variable_that_was_not_set_is_no_wish_for_the_default(measured, words, capsys):
     assert main(words) == 2 and "got ''" in capsys.readouterr().err
 

@@ -88,6 +88,7 @@ def lab(folder:str=None, # the learner's; `my-course` here by default, or this f
     "Write the learner's copy of the chapters and open it in JupyterLab."
     from sotalearn.school.copy import write_copy           # not above: nobody waits a second for the help
     here = Path.cwd()
+    if folder == '': raise ValueError("dir must be a folder, got ''")
     if folder: folder = as_path(folder)
     else: folder = here if (here/'.sotalearn').is_dir() else here/FOLDER
     start = folder if folder.is_dir() else here

@@ -25,7 +25,7 @@ def _jobs(train, val):
 
 
 def _draw_share(folder, train, val, seed, worker, workers):
-    "Draw every picture whose turn is `worker` of `workers`; stop when the process that asked for it is gone."
+    "Draw each picture whose turn is `worker` of `workers`; stop when the parent is gone, where the system tells."
     asker = os.getppid()        # on Windows the environment's launcher, which waits between the two
     from sotalearn.toynette.scenes import scene     # here, so that whoever finds the set made needs no NumPy
     for split, label, index in _jobs(train, val)[worker::workers]:
