@@ -205,7 +205,7 @@ def whole(runs):
     "The cells about the runs on all photographs of the official split: what pays, and the notes' steps."
     runs = runs[(runs.arch == Recipe.arch) & (runs.splitter == 'folders') & (runs.train_images == 0)]
     if not len(runs): return []
-    still = plot_costs(costs(runs[runs.wrong_labels == 0], Recipe()), 'What each recipe costs.', '各配方的花费。')
+    still = plot_costs(costs(runs[runs.wrong_labels == 0]), 'What each recipe costs.', '各配方的花费。')
     unit = baseline(runs.n_train.max(), runs.n_val.max())
     return [*prose('costs'), shown(still), *prose('place'), paste_box(), *prose('notes'), *pair(partial(beside_the_notes, groups(runs), unit))]
 

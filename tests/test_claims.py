@@ -284,13 +284,15 @@ CLAIMS = [
      [*means('accuracy', {}), off_by_chance(runs().accuracy.mean()/100, 3925)]),
     ('08', 'still has a standard error of {} points', [100*(.2/3925)**.5]),
     ('08', 'about {:.0f} %; however they depend, at least {:.0f} %', [100*.95**8, 100*(1 - 8*.05)]),
-    ('08', 'cost {:.0f} ({:.1f} by the clock of a processor,', [cost(**LONG), times(LONG, {})]),
+    ('08', 'take {:.1f} times as long as the baseline', [times(LONG, {})]),
+    ('08', 'They are only {:.0f} times the pixels', [cost(**LONG)]),
+    ('08', 'chapter 02 measured: {:.0f} for the baseline', [work(epochs_at(), 9469, 3925) @ prices()/60_000]),
     ('08', 'eight epochs instead of five, {:+.1f} |', gap(EIGHT)[:1]),
     ('08', 'chapter 07: {:+.1f} after 80 epochs', gap(LONG_SMOOTH, LONG)[:1]),
     ('08', 'chapter 06: with 0.4 {:+.1f} after 80 epochs', gap(LONG_MIXUP, LONG)[:1]),
     ('08', 'chapter 06: alone {:+.1f} after 80 epochs', gap(LONG_CUTMIX, LONG)[:1]),
     ('08', 'chapter 05: trained at 64, tested at 72, {} |', view('72 px')[:1]),
-    ('08', 'which cost {}, the runs', [cost(**EIGHT)]),
+    ('08', 'which take {} times as long, the runs', [times(EIGHT, {})]),
     ('08', 'cost {:g} times as many pixels', [cost(**LARGE)/cost(**EIGHT)]),
     ('08', 'longer schedule, for {:g} times', [cost(**NOTES_LARGE)/cost(**EIGHT)]),
     ('08', 'one point takes {:.0f} or {:.0f} seeds, half a point {:.0f} to {:.0f}',
@@ -424,9 +426,10 @@ def test_a_temperature_beats_no_hard_model_that_has_none_where_it_is_said():
 
 def test_the_page_of_results_tells_time_from_pixels():
     text = (ROOT/'docs'/'text'/'results.en.md').read_text(encoding='utf-8')
-    piece = ('eighty epochs at 32 px stand at {:.0f}, and by the clock of a processor they take {} times the baseline; '
-             'five at 128 px stand at {:.0f}, too, and take {}.')
-    assert told(piece, [cost(**LONG), times(LONG, {}), cost(**LARGE), times(LARGE, {})]) in text
+    piece = ("five epochs at 64 px, at {:.0f}.", "eighty epochs at 32 px train on {:.0f} times the baseline's pixels and "
+             'take {} times its time; five at 128 px, on {:.0f} times as many, too, take {}.')
+    assert told(piece[0], [work(epochs_at(), 9469, 3925) @ prices()/60_000]) in text
+    assert told(piece[1], [cost(**LONG), times(LONG, {}), cost(**LARGE), times(LARGE, {})]) in text
 
 
 def test_how_many_long_runs_there_are_at_64_px_is_told():
@@ -435,7 +438,7 @@ def test_how_many_long_runs_there_are_at_64_px_is_told():
     counts = [(TABLE[list(row)] == list(row.values())).all(axis=1).sum() for row in wanted]
     assert counts == [3, 3, 3, 2, 3]
     assert 'At 64 pixels Mixup has two seeds, the others three' in prose('08')
-    assert 'eighty epochs at a cost of 16, has two or three runs of each recipe' in prose('08')
+    assert 'its end, eighty epochs, has two or three runs of each recipe' in prose('08')
     assert '80 epochs at 64 have two or three seeds a recipe, and no line here' in prose('06')
     assert 'Mixup is two runs, the others three each' in (
         ROOT/'docs'/'text'/'results.en.md').read_text(encoding='utf-8')

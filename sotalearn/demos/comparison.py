@@ -14,8 +14,8 @@ from matplotlib.lines import Line2D
 from ..experiments import mean_interval, readable
 from ..figures import COLOURS, StillFigure
 from ..languages import chinese_of
-from ..recipes import (TECHNIQUES, Recipe, changed_fields, colour_of, pixels_seen, recipe_of, schedule_name,
-                               techniques_in)
+from ..recipes import TECHNIQUES, Recipe, changed_fields, colour_of, recipe_of, schedule_name, techniques_in
+from ..resizing import measured_cost, schedule_seconds
 
 # %% ../../nbs/demos/comparison.ipynb #43c4718e
 def _draw_recipe(ax, y, row, colour):
@@ -66,16 +66,17 @@ _SHAPES = {32: '^', 64: 'o', 128: 's'}             # by the size of the pictures
 
 
 def costs(runs:'DataFrame', # rows of a results table, of one architecture and one training set
-          base:Recipe, # whose cost is 1
-         )->'DataFrame': # a row a recipe, the cheapest first: recipe, cost, seeds, mean, low, high, tta
-    "What each recipe costs in pixels trained on, and what it reaches: mean, 95 % interval, mean with TTA, in percent."
+          seconds_per_image=None, # your machine's cost, from `fit_cost`; chapter 02's table by default
+         )->'DataFrame': # a row a recipe, the cheapest first: recipe, minutes, seeds, mean, low, high, tta
+    "What each recipe costs on one processor core, and what it reaches: mean, 95 % interval, with TTA, in percent."
     if not len(runs): raise ValueError('runs must be at least one, got none')
-    rows = []
-    for _, same in runs.groupby([name for name in asdict(base) if name not in ('seed', 'tta')], sort=False):
+    price, rows = seconds_per_image or measured_cost(), []
+    for _, same in runs.groupby([name for name in asdict(Recipe()) if name not in ('seed', 'tta')], sort=False):
         recipe, (mean, low, high) = recipe_of(same.iloc[0]), mean_interval(100*same.accuracy)
-        rows.append(dict(recipe=recipe, cost=pixels_seen(recipe)/pixels_seen(base), seeds=len(same),
+        seconds = schedule_seconds(recipe.schedule(), price, int(same.n_train.iloc[0]), int(same.n_val.iloc[0]))
+        rows.append(dict(recipe=recipe, minutes=seconds/60, seeds=len(same),
                          mean=mean, low=low, high=high, tta=100*pd.to_numeric(same.accuracy_tta).mean()))
-    return pd.DataFrame(rows).sort_values('cost', kind='stable', ignore_index=True)
+    return pd.DataFrame(rows).sort_values('minutes', kind='stable', ignore_index=True)
 
 
 def _techniques(recipe):
@@ -105,16 +106,16 @@ def _apart(heights, gap, taken=()):
 
 def _draw_costs(ax, group, others, gap, say):
     "The recipes of one cost: marks side by side, and their names beside them, where `others` leave room."
-    group, cost = group.sort_values('mean'), group.cost.iloc[0]
-    beyond = others[(others.cost > cost) & (others.cost < 1.8*cost)]
-    is_left = len(beyond) > 0 and beyond.cost.min() < 1.12*cost
-    side = cost/1.09 if is_left else cost*1.05**len(group)
+    group, cost = group.sort_values('mean'), group.minutes.iloc[0]
+    beyond = others[(others.minutes > cost) & (others.minutes < 1.8*cost)]
+    is_left = len(group) > 1 and len(beyond) > 0 and beyond.minutes.min() < 1.2*cost
+    side = cost/1.09 if is_left else cost*1.04*1.04**(len(group) - 1)
     heights = _apart(group['mean'] - .4*gap*(len(group) - 1), gap, () if is_left else beyond['mean'])
     plain_first = sorted(range(len(group)), key=lambda i: bool(_techniques(group.recipe.iloc[i])))
     for i, (row, height) in enumerate(zip(group.itertuples(), heights)):
         colours = {technique.colour for technique in _techniques(row.recipe).values()} or {COLOURS['baseline']}
         colour = colours.pop() if len(colours) == 1 else COLOURS['accent']
-        x, shape = cost*1.05**plain_first.index(i), _SHAPES.get(row.recipe.size, 'D')
+        x, shape = cost*1.03**plain_first.index(i), _SHAPES.get(row.recipe.size, 'D')
         ax.plot([x]*2, [row.low, row.high], color=colour, lw=1.2, alpha=.6)
         ax.plot(x, row.mean, shape, ms=6, color=colour)
         ax.plot([x, side], [row.mean, height], color=colour, lw=.5, alpha=.5, zorder=1)
@@ -126,28 +127,29 @@ def plot_costs(table:'DataFrame', # from `costs`
                en:str='', # opens the alt text, which goes on with the figures
                zh:str='', # the same in Chinese
               )->StillFigure:
-    "Accuracy against cost, a mark a recipe; solid line: plain at 64 px, given more time; dashed: the same with TTA."
+    "Accuracy against minutes, a mark a recipe; solid line: plain at 64 px, given more time; dashed: the same with TTA."
     plain = table[[recipe.size == 64 and not _techniques(recipe) for recipe in table.recipe]]
     gap = .035*(table[['mean', 'high']].max(axis=None) - table[['mean', 'low']].min(axis=None))
 
     def draw(fig, say):
         ax = fig.add_subplot()
-        lines = [ax.plot(plain.cost, plain[column], color=COLOURS[colour], ls=style, zorder=0, label=say(*label))[0]
+        lines = [ax.plot(plain.minutes, plain[column], color=COLOURS[colour], ls=style, zorder=0, label=say(*label))[0]
                  for column, colour, style, label in (('mean', 'baseline', '-', ('plain at 64 px', '64 像素，不加技巧')),
                                                       ('tta', 'tta', '--', ('the same with TTA', '同上，加 TTA')))]
-        for _, group in table.groupby('cost'): _draw_costs(ax, group, table, gap, say)
+        for _, group in table.groupby('minutes'): _draw_costs(ax, group, table, gap, say)
         shapes = [Line2D([], [], color=COLOURS['ink'], ls='', marker=shape, label=f'{size} {say("px", "像素")}')
                   for size, shape in _SHAPES.items()]
         ax.legend(handles=[*shapes, *lines], frameon=False, loc='lower right', fontsize=8)
-        ax.set(xscale='log', xlim=(.4, 2.4*table.cost.max()), ylabel=say('validation accuracy, %', '验证准确率（%）'),
-               xlabel=say('pixels trained on; the baseline is 1', '训练用的像素数（以基线为 1）'))
-        ticks = [2**i for i in range(20) if 2**i <= table.cost.max()]
+        least, most = table.minutes.min(), table.minutes.max()
+        ax.set(xscale='log', xlim=(.5*least, 2.5*most), ylabel=say('validation accuracy, %', '验证准确率（%）'),
+               xlabel=say('minutes of training on one processor core', '单个 CPU 核上的训练时间（分钟）'))
+        ticks = [2**i for i in range(-5, 20) if .6*least <= 2**i <= 2*most]
         ax.set_xticks(ticks, map(str, ticks))
         ax.minorticks_off()
 
     def told(say):
-        form = say('{}, {} px: {:.1f}, {:.1f} %', '{}，{} 像素：{:.1f}，{:.1f}%')
-        return say('; ', '；').join(form.format(_cost_label(row.recipe, say), row.recipe.size, row.cost, row.mean)
+        form = say('{}, {} px: {:.0f} min, {:.1f} %', '{}，{} 像素：{:.0f} 分钟，{:.1f}%')
+        return say('; ', '；').join(form.format(_cost_label(row.recipe, say), row.recipe.size, row.minutes, row.mean)
                                    for row in table.itertuples())
     return StillFigure(draw, f'{en} Cost and accuracy of each recipe: {told(lambda en, zh: en)}.'.lstrip(),
                        f'{zh}各配方的花费与准确率：{told(lambda en, zh: zh)}。', size=(8, 5))
