@@ -109,7 +109,7 @@ def _draw_costs(ax, group, others, gap, say):
     group, cost = group.sort_values('mean'), group.minutes.iloc[0]
     beyond = others[(others.minutes > cost) & (others.minutes < 1.8*cost)]
     is_left = len(group) > 1 and len(beyond) > 0 and beyond.minutes.min() < 1.2*cost
-    side = cost/1.09 if is_left else cost*1.04*1.04**(len(group) - 1)
+    side = cost/1.09 if is_left else cost*1.05*1.04**(len(group) - 1)
     heights = _apart(group['mean'] - .4*gap*(len(group) - 1), gap, () if is_left else beyond['mean'])
     plain_first = sorted(range(len(group)), key=lambda i: bool(_techniques(group.recipe.iloc[i])))
     for i, (row, height) in enumerate(zip(group.itertuples(), heights)):
