@@ -142,7 +142,7 @@ def plot_costs(table:'DataFrame', # from `costs`
         ax.legend(handles=[*shapes, *lines], frameon=False, loc='lower right', fontsize=8)
         least, most = table.minutes.min(), table.minutes.max()
         ax.set(xscale='log', xlim=(.5*least, 2.5*most), ylabel=say('validation accuracy, %', '验证准确率（%）'),
-               xlabel=say('minutes of training on one processor core', '单个 CPU 核上的训练时间（分钟）'))
+               xlabel=say('minutes on one processor core, in bfloat16', '单个 CPU 核上的分钟数（bfloat16）'))
         ticks = [2**i for i in range(-5, 20) if .6*least <= 2**i <= 2*most]
         ax.set_xticks(ticks, map(str, ticks))
         ax.minorticks_off()
