@@ -12,7 +12,10 @@ import sotalearn
 from sotalearn.datasets import OFFICIAL, SPLITS
 from sotalearn.demos.comparison import costs, plot_costs
 from sotalearn.demos.plots import plot_runs
-from sotalearn.recipes import Recipe, changed_fields, colour_of, pixels_seen, read_runs, recipe_of, techniques_in
+from sotalearn.demos.schedules import TRANSFERS
+from sotalearn.demos.views import way_name
+from sotalearn.recipes import (Recipe, changed_fields, colour_of, measured_table, pixels_seen, read_runs, recipe_of,
+                               techniques_in)
 from sotalearn.resizing import measured_cost, schedule_seconds
 from sotalearn.school.form import in_both
 from sotalearn.school.guesses import no_scripts
@@ -155,6 +158,16 @@ def all_runs(found, unit, say):
     return table(head, rows)
 
 
+def ways(name, named, say):
+    "The table of a file beside runs.csv, a row a way; `named(way)` gives what it is called in both languages."
+    runs = measured_table(f'{name}.csv').dropna(subset='split').reindex(columns=['way', 'passes', 'accuracy', 'nll'])
+    head = [say('way', '做法'), say('seeds', '种子数'), say('passes', '遍数'), say('accuracy', '准确率'),
+            say('negative log likelihood', '负对数似然')]
+    rows = [[say(*named(way)), f'{len(same)}', mean_and_range(same.passes.head(1), '', 1, 2), mean_and_range(same.accuracy),
+             mean_and_range(same.nll, '', 1, 3)] for way, same in runs.groupby('way', sort=False)]
+    return table(head, rows)
+
+
 def beside_the_notes(found, unit, say):
     "The table of the notes' ladder beside the same steps of ours."
     rows = []
@@ -256,5 +269,8 @@ def notebook(path):
         found = groups(rows, '' if name == 'official' else f'{name}-')
         cells += [*prose(name, official=OFFICIAL, **sizes),
                   *sections(found, baseline(**sizes), title, draws=name != 'earlier')]
+        if name == 'official':
+            cells += [*prose('views'), *pair(partial(ways, 'views', way_name)),
+                      *prose('transfer'), *pair(partial(ways, 'transfer', lambda way: TRANSFERS[way][:2]))]
     devices = '\n'.join(f'- `{device}`' for device in sorted(runs.device.dropna().unique()))
     return nbformat.v4.new_notebook(cells=[*cells, *prose('closing', devices=devices)])

@@ -309,7 +309,7 @@ CLAIMS = [
     ('08', 'it is worse, by {} ({} to {})', behind(TOGETHER, FIRST, column='accuracy_tta')),
     ('08', 'Mixup by {} points ({} to {}), CutMix by {} ({} to {})', gap(LONG_MIXUP, LONG) + gap(LONG_CUTMIX, LONG)),
     ('08', 'is better, too, by {} ({:.2f} to {})', gap(LONG_SMOOTH, LONG)),
-    ('08', 'better than plain training by {} ({} to {})', gap(LONG_BOTH, LONG)),
+    ('08', 'Mixup and smoothing together are better by {} ({} to {})', gap(LONG_BOTH, LONG)),
     ('08', 'a few epochs more, {} points ({} to {}) for', gap(EIGHT)),
     ('08', 'reach, plain, {} %', means('accuracy', LONG)),
     ('08', 'worse than eight at 64, by {} points ({:.2f} to {})', behind(LARGE, EIGHT)),
