@@ -1108,6 +1108,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'sotalearn/school/measured.py'),
                                            'sotalearn.school.measured._above_line': ( 'tools/guess_answers.html#_above_line',
                                                                                       'sotalearn/school/measured.py'),
+                                           'sotalearn.school.measured._at_64': ( 'tools/guess_answers.html#_at_64',
+                                                                                 'sotalearn/school/measured.py'),
                                            'sotalearn.school.measured._best': ( 'tools/guess_answers.html#_best',
                                                                                 'sotalearn/school/measured.py'),
                                            'sotalearn.school.measured._best_place': ( 'tools/guess_answers.html#_best_place',

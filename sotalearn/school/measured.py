@@ -154,6 +154,13 @@ def _turns_round():
     return 'b' if mixed and not turns(smoothing=.1) else 'c' if turns(smoothing=.1) else 'a'
 
 
+def _at_64():
+    "Which of four techniques is ahead of plain training after eighty epochs at 64 px?"
+    changes = dict(mixup=.4), dict(cutmix=1.), dict(mixup=.4, smoothing=.1), dict(smoothing=.1)
+    *mixed, smoothed = (_verdict(True, False, False, dict(epochs=80, **change), dict(epochs=80)) for change in changes)
+    return 'a' if all(mixed) and smoothed else 'b' if all(mixed) else 'c'
+
+
 def _above_line():
     "Which of two techniques is clearly ahead of plain training at its cost?"
     changes = dict(b=dict(mixup=.4), c=dict(smoothing=.1))
@@ -306,7 +313,8 @@ ANSWERS = {     # name → a `Number`, a letter, or a function that finds the le
     'says_its_worth': lambda: _verdict('b', 'a', 'c', dict(_WRONG, smoothing=.1), _WRONG, column='ece'),
     'average_target': Number(lambda: 1 - .2, .05),
 
-    'lucky_seed': lambda: 'a' if all(_side_by_side()) else 'b', 'turns_round': _turns_round, 'above_line': _above_line,
+    'lucky_seed': lambda: 'a' if all(_side_by_side()) else 'b', 'turns_round': _turns_round, 'at_64': _at_64,
+    'above_line': _above_line,
     'first_128': Number(lambda: _points(dict(size=128, stages='6x64', epochs=2), dict(epochs=8), column='accuracy_tta'),
                         .3),
     'three_seeds': Number(_three_seeds, 3, 0),
