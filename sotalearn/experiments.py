@@ -147,7 +147,8 @@ def readable(table:pd.DataFrame, # from `compare`
     for name, row in table.iterrows():
         is_first = name == base.name
         difference = '' if is_first else _with_interval(row.difference, row.diff_low, row.diff_high, '+')
-        is_timed = row.device == base.device and row.device.startswith('CPU') and row.cpu_seconds*base.cpu_seconds > 0
+        on_one_cpu = row.device == base.device and row.device.startswith('CPU') and ', ' not in row.device
+        is_timed = on_one_cpu and row.cpu_seconds*base.cpu_seconds > 0
         rows.append({'changes': row.changes, 'accuracy, %': _with_interval(row['mean'], row.low, row.high),
                      'difference, points': difference, 'verdict': '' if is_first else verdict(table)[name],
                      'seeds': f'{row.seeds}', 'cost': f'× {row.budget:.2f}' if row.budget > 0 else '',

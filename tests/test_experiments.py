@@ -122,7 +122,7 @@ def test_the_learners_newest_run_counts_and_the_courses_fills_in(recipes, tmp_pa
     assert table.loc['baseline', ['device', 'commit', 'table']].tolist() == ['CPU, GPU', 'abc, old', 'course, yours']
     printed = capsys.readouterr().out
     assert '2 computers' in printed and '2 commits' in printed
-    assert readable(table)['training time'].tolist() == ['× 1.00']
+    assert 'training time' not in readable(table)               # a GPU's seconds among a processor's
 
 
 def test_a_table_from_before_a_field_was_there_still_serves(recipes, tmp_path):
