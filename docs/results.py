@@ -150,7 +150,7 @@ def all_runs(found, unit, say):
     rows = []
     for group in found:
         runs, small = group.runs, partial(mean_and_range, unit='', scale=1, digits=3)
-        is_timed = runs.device.str.startswith('CPU').all()                 # a GPU's runs were many at once
+        is_timed = runs.device.nunique() == 1 and runs.device.str.startswith('CPU').all()  # a GPU's were many at once
         rows.append([f'<span class="anchor" id="{group.anchor}"></span>{group.label(say)}', f'{len(runs)}',
                      cost(group, unit), mean_and_range(runs.accuracy), mean_and_range(runs.accuracy_tta),
                      small(runs.nll), small(runs.ece), small(runs.nll_scaled), small(runs.ece_scaled),

@@ -38,7 +38,7 @@ def time_batches(model, # takes images (n, 3, size, size); a copy of it is timed
             start = clock()
             with torch.autocast(device.type, torch.bfloat16, enabled=bf16): logits = model(x)
             logits.float().square().mean().backward()
-            if device.type != 'cpu': torch.accelerator.synchronize()
+            if device.type != 'cpu': torch.accelerator.synchronize(device)
             taken[size].append((clock() - start)/bs)
     return {size: min(seconds[1:]) for size, seconds in taken.items()}
 

@@ -114,7 +114,7 @@ class _Trial:
         start = clock()
         with torch.autocast(device.type, torch.bfloat16, enabled=way.bf16): logits = model(self.x)
         logits.float().square().mean().backward()
-        if device.type != 'cpu': torch.accelerator.synchronize()
+        if device.type != 'cpu': torch.accelerator.synchronize(device)
         model.zero_grad(set_to_none=True)
         return clock() - start
 
